@@ -81,7 +81,7 @@ def prepare_series(
     flags += frame_flags(times, step_s, uneven=uneven)
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)
     flags += cut
-    flags += coverage_flags(tissue.shape[2], spacing_mm[2], float(tissue.sum() * np.prod(spacing_mm) / 1000.0))
+    flags += coverage_flags(tissue.shape[2], spacing_mm[2])
     # The baseline comes last: it is of the frames that are left, moved back, at even steps.
     before = baseline_frames or _frames_before_bolus(series, tissue, step_s)
     baseline = series[:before].float().mean(0)

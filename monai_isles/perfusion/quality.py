@@ -152,11 +152,11 @@ def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> Iterator[F
         yield Flag("uneven-frames", "warning" if steps.max() > 4.0 else "info", text)
 
 
-def coverage_flags(slices: int, slice_mm: float, brain_ml: float) -> Iterator[Flag]:
-    """Judge how much of the head was scanned.  Units: mm, ml."""
+def coverage_flags(slices: int, slice_mm: float) -> Iterator[Flag]:
+    """Judge how much of the head was scanned.  Units: mm."""
     height_mm = slices * slice_mm
     if slices < FEW_SLICES or height_mm < LEAST_COVERAGE_MM:
-        text = f"{slices} slices, {height_mm:.0f} mm of the head, {brain_ml:.0f} ml of brain: volumes are of this slab"
+        text = f"{slices} slices, {height_mm:.0f} mm of the head: volumes are of this slab"
         yield Flag("few-slices" if slices < FEW_SLICES else "low-coverage", "warning", text)
 
 
