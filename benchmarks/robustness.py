@@ -1,8 +1,8 @@
-"""Dice of bundles on series that are noisier, sparser, shorter or turned, on maps of eight softwares, and by inputs.
+"""Dice of bundles on series that are noisier, sparser, shorter or turned, on maps of eight programs, and by inputs.
 
 ``python benchmarks/robustness.py --data DIR --cases 12``; ``monai-isles phantom --variety unseen --cases 24 --seed 2028
 --out DIR`` makes the scans. Every bundle has the plain CT and the series; one that reads no series gets the maps of
-``monai-isles perfusion``. With ``--softwares`` every bundle has the plain CT and the maps of one software at a time,
+``monai-isles perfusion``. With ``--map-software`` every bundle has the plain CT and the maps of one program at a time,
 and no series. With ``--inputs`` they have the scan's own maps, its series, both, and no CT (for ``fusion``). A scan
 that is refused counts as Dice 0. Without ``--data`` nothing is done.
 """
@@ -158,7 +158,7 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--data", type=Path, help="folder of simulated scans with series")
     parser.add_argument("--cases", type=int, default=12, help="the first of them (default: 12)")
     parser.add_argument("--bundles", nargs="+", default=["clerigues", "fusion"], help="default: clerigues fusion")
-    parser.add_argument("--softwares", action="store_true", help="maps of eight softwares instead of changed series")
+    parser.add_argument("--map-software", action="store_true", help="maps of eight programs instead of changed series")
     parser.add_argument("--inputs", action="store_true", help="the scan's own maps, series, both, and no CT instead")
     args = bench.begin(parser, words)
     if args.data is None:
@@ -173,7 +173,7 @@ def main(words: Sequence[str] | None = None) -> int:
             keep(f"inputs {title}", [scores[title] for scores in by_folder], args)
         return 0
     scans = [read(folder) for folder in folders]
-    if args.softwares:
+    if args.map_software:
         by_scan = [dice_by_software(scan, args.bundles) for scan in scans]
         for software in SOFTWARES:
             keep(f"software {software}", [scores[software] for scores in by_scan], args)

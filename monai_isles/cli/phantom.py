@@ -44,7 +44,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         choices=("none", "real", "unseen"),
         default="none",
         help="CT: none, one scanner and one software (default); real, scanners, map software and patients vary; "
-        "unseen, the same with softwares, a kernel and a noise level that real never has",
+        "unseen, the same with map software, a kernel and a noise level that real never has",
     )
     parser.add_argument(
         "--spacing",

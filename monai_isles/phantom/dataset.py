@@ -119,7 +119,7 @@ def make_dataset(
         spacing_mm: coarser grid of the same field of view, MRI kinds only; default 1 mm (SISS), 2 mm (SPES).
         dicom: a form of ``phantom.dicom_writer``: also write every ``ct`` scan as DICOM, in ``DICOM/<section>/<case>``.
         variety: ``none``: one scanner, maps as from ``predict-series``. ``real``: scanner, map software and patient of
-            each case are drawn and recorded in its truth. ``unseen``: the same with softwares, a kernel and a noise
+            each case are drawn and recorded in its truth. ``unseen``: the same with software, a kernel and a noise
             level that ``real`` never draws.
 
     Raises: ``E-PHAN-02`` impossible numbers, ``E-PHAN-03`` folder is something else, ``E-PHAN-06`` kind, and others.

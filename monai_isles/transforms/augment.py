@@ -110,7 +110,7 @@ class RandomOrderAffined(RandomizableTransform, MapTransform):
 class GrainNoised(RandomizableTransform, MapTransform):
     """Vary the first channels of every slice of a stack inside the brain: gain, offset, noise of random grain.
 
-    Map softwares differ in scale, so every item gets a gain and an offset for each channel. The grain of the noise is
+    Map software differs in scale, so every item gets a gain and an offset for each channel. The grain of the noise is
     1 to 4 pixels: maps that software smoothed have coarse noise.
     Shapes: ``(slices * C, H, W)`` in and out; voxels that are 0 stay 0.
     Args:

@@ -175,7 +175,7 @@ CT_HU, LEAST, MOST, _LEAST_USUAL, _SMOOTH_MM = (35.0, 10.0), -3.0, 5.0, 1e-6, 8.
 
 
 class HealthyScaled(MapTransform):
-    """Scale each map by healthy tissue of the same scan, to make softwares and scanners comparable.
+    """Scale each map by healthy tissue of the same scan, to make map software and scanners comparable.
 
     CBF and CBV become parts of their 70th percentile in the brain, MTT of its 30th, less one: most of the brain is
     healthy, and ischemia has less flow and longer times. Tmax becomes the excess over its 30th percentile in units of 6

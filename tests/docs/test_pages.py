@@ -44,6 +44,20 @@ def test_no_page_is_longer_than_300_lines_or_wider_than_120_columns() -> None:
     assert [line for lines in pages.values() for line in lines if len(line) > 120] == []
 
 
+def test_every_link_leads_to_a_file_and_to_a_heading_of_it() -> None:
+    pages = [*ROOT.glob("*.md"), *DOCS.glob("*.md"), *ROOT.glob("bundles/*/*.md"), *ROOT.glob("bundles/*/docs/*.md")]
+    dead = []
+    for page in (page for page in pages if page.parent != DOCS or page.stem not in MADE):
+        for target in re.findall(r"\]\((?!https?:)([^)\s]+)\)", page.read_text("utf-8")):
+            name, _, heading = target.partition("#")
+            file = page.parent / name if name else page
+            lines = re.findall(r"^#+ (.*)$", file.read_text("utf-8"), re.M) if heading and file.is_file() else []
+            headings = {re.sub(r"[^\w -]", "", line).lower().replace(" ", "-") for line in lines}
+            if not file.exists() or (heading and heading not in headings):
+                dead.append(f"{page.relative_to(ROOT)}: {target}")
+    assert dead == []
+
+
 @pytest.mark.long
 @pytest.mark.parametrize("name", ["first_segmentation", "train_and_compare"])
 def test_a_notebook_runs_from_its_first_cell_to_its_last(name: str, tmp_path: Path) -> None:

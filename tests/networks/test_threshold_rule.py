@@ -47,6 +47,6 @@ def test_there_is_nothing_to_learn() -> None:
 @pytest.mark.parametrize("wrong", [{"target": "penumbra"}, {"core_rcbf": 0.0}, {"delay_s": -6.0}])
 def test_other_targets_and_cuts_are_refused(wrong: dict) -> None:
     with pytest.raises(
-        IslesError, match=r"(?s)E-NET-60: the target or a cut of the threshold rule is not valid.*core, hypoperfused"
+        IslesError, match=r"(?s)E-NET-60: the target or a limit of the threshold rule is not valid.*core, hypoperfused"
     ):
         ThresholdRule(**wrong)

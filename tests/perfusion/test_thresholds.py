@@ -183,7 +183,7 @@ def test_outside_the_brain_there_is_nothing() -> None:
     "wrong", [{"core_rcbf": 0.0}, {"delay_s": -1.0}, {"min_cluster_ml": -0.1}], ids=["rcbf", "delay", "cluster"]
 )
 def test_cuts_that_make_no_sense_are_refused(wrong: dict[str, float]) -> None:
-    with pytest.raises(IslesError, match=r"(?s)E-PERF-40: threshold rules cannot be applied.*cuts above zero"):
+    with pytest.raises(IslesError, match=r"(?s)E-PERF-40: threshold rules cannot be applied.*limits above zero"):
         found(1, 2, **wrong)
 
 
