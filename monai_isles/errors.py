@@ -94,8 +94,9 @@ def first_line(error: BaseException) -> str:
 
 def arguments_error(error: BaseException | None) -> IslesError | None:
     """Return an ``IslesError`` if MONAI could not make a component of a config with its arguments, else None."""
-    while error is not None and not isinstance(error, TypeError):
+    kinds = (TypeError, ValueError, ArithmeticError)
+    while error is not None and not isinstance(error, kinds):
         made, error = error, error.__cause__
-        if isinstance(error, TypeError) and str(made).startswith("Failed to instantiate component"):
-            return refused("E-INF-46", where=str(made).split("'")[1], found=str(error).splitlines()[0][:200])
+        if isinstance(error, kinds) and str(made).startswith("Failed to instantiate component"):
+            return refused("E-INF-46", where=str(made).split("'")[1], found=first_line(error))
     return None

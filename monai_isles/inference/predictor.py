@@ -65,7 +65,7 @@ def _weights_network(path: Path | None) -> str:
     """Return the network's name in the run or bundle of the weights; empty if unknown."""
     if path is None:
         return ""
-    run, bundle = path.parent / "run.json", Bundle(path.parents[1 if len(path.parents) > 1 else 0])
+    run, bundle = path.parent / "run.json", Bundle(path.absolute().parent.parent)
     settings = read_record(run).get("settings")
     if isinstance(settings, dict) and "network" in settings:
         return f"{str(settings['network']).split('(')[0]} ({run})"

@@ -86,13 +86,15 @@ def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterab
 def publish_json(
     path: str | Path, content: Mapping[str, object] | Sequence[object], *, inputs: Iterable[str | Path] = ()
 ) -> None:
-    """Publish indented JSON; Python raises ValueError for NaN and infinity.
+    """Publish indented JSON, NumPy's numbers as plain ones; Python raises ValueError for NaN and infinity.
 
     >>> publish_json("settings.json", {"threshold": 0.5})
     >>> json.loads(Path("settings.json").read_text())
     {'threshold': 0.5}
     """
-    publish_text(path, json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False) + "\n", inputs=inputs)
+    plain = np.generic.item  # of a NumPy number, which Python's JSON does not know
+    text = json.dumps(content, indent=2, ensure_ascii=False, allow_nan=False, default=plain)
+    publish_text(path, text + "\n", inputs=inputs)
 
 
 def publish_image(path: str | Path, data: np.ndarray, like: Image, *, dtype: type | str, description: str = "") -> None:

@@ -288,7 +288,7 @@ class VerifiedWeights:
 
 def _load_verified(path: Path, network: nn.Module) -> dict[str, Any]:
     """Load weights that fit the network and match the checksum of the bundle that contains them, if any."""
-    state = load_state(path, sha256=Bundle(path.absolute().parents[1], (path.stem,)).weights_sha256)
+    state = load_state(path, sha256=Bundle(path.absolute().parent.parent, (path.stem,)).weights_sha256)
     require_fit(network, state, path)
     return state
 

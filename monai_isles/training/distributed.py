@@ -13,13 +13,13 @@ import torch.distributed as dist
 from torch import Tensor, nn
 from torch.utils.data import Dataset, Subset
 
-from monai_isles.errors import refused
+from monai_isles.errors import first_line, refused
 
 
 def pick_device(name: str = "auto") -> torch.device:
     """Return the named device; ``auto`` is the first GPU where there is one, else the CPU.
 
-    Raises: ``E-RUN-20`` when a GPU is requested and none can be used.
+    Raises: ``E-RUN-20`` when a GPU is requested and none can be used, or the name is unknown.
 
     >>> pick_device("cpu")
     device(type='cpu')
@@ -28,7 +28,11 @@ def pick_device(name: str = "auto") -> torch.device:
     if name.startswith("cuda") and not gpu:
         found = f"torch {torch.__version__} sees {torch.cuda.device_count()} CUDA devices"
         raise refused("E-RUN-20", where=f"device {name!r}", found=found)
-    return torch.device("cuda:0" if name == "auto" and gpu else "cpu" if name == "auto" else name)
+    try:
+        return torch.device("cuda:0" if name == "auto" and gpu else "cpu" if name == "auto" else name)
+    except RuntimeError as error:
+        text = {"fault": "the device is not known", "fix": "give auto, cpu, cuda or cuda:N"}
+        raise refused("E-RUN-20", where=f"device {name!r}", found=first_line(error), **text) from error
 
 
 _PATIENCE = timedelta(hours=2)

@@ -15,13 +15,16 @@ from typing import Any
 import nibabel
 import numpy as np
 import torch
-from nibabel.spatialimages import SpatialImage
+from monai.data import MetaTensor
+from monai.utils import SpaceKeys
+from nibabel.spatialimages import HeaderDataError, SpatialImage
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.data.entries import find_inputs
-from monai_isles.errors import find_isles_error, refused
+from monai_isles.errors import arguments_error, find_isles_error, first_line, refused
 from monai_isles.inference.predictor import Choices
+from monai_isles.io.payload import check_file
 from monai_isles.io.publish import publish
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, MODALITIES
@@ -71,8 +74,9 @@ class Result:
         return np.asarray(self.image(name).dataobj)
 
     def image(self, name: str) -> nibabel.Nifti1Image:
-        """Return an image as a nibabel object."""
-        return nibabel.Nifti1Image.from_filename(self.folder / f"{name}.nii.gz")
+        """Return an image as a nibabel object, which holds its voxels and outlives this object."""
+        image = nibabel.Nifti1Image.from_filename(self.folder / f"{name}.nii.gz")
+        return nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
 
     def save(self, out: str | Path) -> Path:
         """Write every file into ``out``, each complete or not at all; return ``out``."""
@@ -102,8 +106,8 @@ def segment(
     case: str | Path | Mapping[str, ImageLike],
     bundle: str | Path | Bundle = "clerigues",
     *,
-    weights: Sequence[str | Path] = (),
-    device: str = "auto",
+    weights: str | Path | Sequence[str | Path] = (),
+    device: str | torch.device = "auto",
     step: int | Sequence[int] | None = None,
     fast: bool = False,
     whole_slices: bool = False,
@@ -124,7 +128,7 @@ def segment(
             ``monai_isles.inference.predictor.Choices``.
         resample: images on another grid than the first are registered and may be resampled onto it.
         report: also write ``report.html``.
-    Raises: ``E-USE-80`` not one case, and those of ``monai-isles predict``.
+    Raises: ``E-USE-80`` not one case, ``E-USE-83`` no image, and those of ``monai-isles predict``.
 
     >>> from monai_isles.phantom import make_dataset
     >>> folder = make_dataset("ct", cases=1, seed=7, series=False, max_slices=2)
@@ -132,9 +136,10 @@ def segment(
     >>> sorted(path.name for path in result.save("results/case_1").iterdir())[:2]
     ['core.nii.gz', 'hypoperfused.nii.gz']
     """
-    steps = (step,) if isinstance(step, int) else tuple(step or ()) or None
+    steps = None if step is None else tuple(np.atleast_1d(step).tolist())
+    files = [weights] if isinstance(weights, (str, Path)) else weights
     choices = Choices(
-        weights=tuple(map(Path, weights)), device=device, step=steps, fast=fast, whole_slices=whole_slices,
+        weights=tuple(map(Path, files)), device=str(device), step=steps, fast=fast, whole_slices=whole_slices,
         mc_passes=mc_passes, threshold=threshold, min_size_vox=min_size_vox,
     )  # fmt: skip
     bundle, aside = Bundle.open(bundle), Aside()
@@ -145,7 +150,7 @@ def segment(
     try:
         predict_cases(recipe.load(), [entry], out, after=after, strict=True)
     except RuntimeError as error:  # MONAI's, around the refusal of a transform or of a setting
-        refusal = find_isles_error(error)
+        refusal = find_isles_error(error) or arguments_error(error)
         if refusal is None:
             raise
         raise refusal from None
@@ -161,7 +166,7 @@ def measure_perfusion(
     truncation: float | str | None = None,
     smoothing_mm: float | None = None,
     motion: bool = True,
-    device: str = "auto",
+    device: str | torch.device = "auto",
 ) -> Result:
     """Measure ``cbf cbv mtt tmax ttp rcbf brain`` of one CT perfusion series, as ``monai-isles perfusion`` does.
 
@@ -183,7 +188,7 @@ def measure_perfusion(
     """
     aside = Aside()
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
-    options = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(device)))
+    options = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(str(device))))
     record, _ = measure_series(path, folder, options)
     return Result(record, folder, aside)
 
@@ -213,13 +218,16 @@ def _entry(
 ) -> dict[str, object]:
     """Return the flat dictionary of one case, its images on disk."""
     if isinstance(case, Mapping):
+        case = {key: image for key, image in case.items() if image is not None}
         missing = [f"no {key}" for key in keys if key not in case]
         unknown = [f"{key}, which is no modality" for key in case if key not in (*MODALITIES, LABEL)]
         if missing or unknown:
             raise refused("E-USE-80", where="segment", found="; ".join([*missing, *unknown]))
         available = [key for key in (*keys, *optional) if key in case]
-        images = {key: str(_on_disk(case[key], aside / "in" / f"{key}.nii.gz")) for key in available}
-        return {"case": _CASE, "subject": _CASE, **images}
+        images = {key: _on_disk(case[key], aside / "in" / f"{key}.nii.gz") for key in available}
+        for key, path in images.items():
+            check_file(path, f"{key}: {path}")
+        return {"case": _CASE, "subject": _CASE, **{key: str(path) for key, path in images.items()}}
     inputs = find_inputs([case], keys=keys, reads=(*keys, *optional))
     if len(inputs) != 1:
         raise refused("E-USE-80", where=str(case), found=f"{len(inputs)} cases")
@@ -246,15 +254,30 @@ def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path
     if isinstance(image, SpatialImage):
         nibabel.save(image, path)
         return path
-    values, affine = (image, image.affine) if isinstance(image, torch.Tensor) else image  # type: ignore[attr-defined]
-    values = np.asarray(values)
-    if isinstance(image, torch.Tensor) and values.ndim > 3 and len(values) == 1:
-        values = values[0]
-    if values.dtype.itemsize == 8 or values.dtype.kind in "bf":  # in a type that every NIfTI reader supports
-        values = values.astype({"b": np.uint8, "f": np.float32}.get(values.dtype.kind, np.int32))
-    written = nibabel.Nifti1Image(values, np.asarray(affine, dtype=np.float64))
+    try:
+        written = _nifti(image)
+    except (AttributeError, HeaderDataError, TypeError, ValueError) as error:
+        name, found = path.name.removesuffix(".nii.gz"), f"{type(image).__name__}: {first_line(error)}"
+        raise refused("E-USE-83", where=f"image in memory: {name}", found=found) from error
     written.header.set_xyzt_units("mm", "sec")
-    if dt_s is not None and values.ndim == 4:
+    if dt_s is not None and written.ndim == 4:
         written.header["pixdim"][4] = dt_s
     nibabel.save(written, path)
     return path
+
+
+def _nifti(image: torch.Tensor | tuple[Any, Affine]) -> nibabel.Nifti1Image:
+    """Return a pair of array and affine, or a MetaTensor, in a type that every NIfTI reader supports."""
+    values, affine = (image, image.affine) if isinstance(image, torch.Tensor) else image  # type: ignore[attr-defined]
+    if isinstance(image, MetaTensor) and image.meta.get("space") == SpaceKeys.LPS:
+        affine = np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.asarray(affine)
+    if isinstance(values, torch.Tensor):
+        values = values.detach().cpu()
+        values = values.float() if values.is_floating_point() else values
+    voxels = np.asarray(values)
+    if isinstance(image, torch.Tensor) and voxels.ndim > 3 and len(voxels) == 1:
+        voxels = voxels[0]
+    kind = voxels.dtype.kind
+    if kind in "bf" or (kind in "iu" and voxels.dtype.itemsize == 8):
+        voxels = voxels.astype({"b": np.uint8, "f": np.float32}.get(kind, np.int32))
+    return nibabel.Nifti1Image(voxels, np.asarray(affine, dtype=np.float64))

@@ -70,10 +70,12 @@ def test_an_input_that_is_gone_is_still_protected(tmp_path: Path) -> None:
 
 
 def test_json_is_readable_and_refuses_nan(tmp_path: Path) -> None:
-    publish_json(tmp_path / "a.json", {"n": 1, "größe": "ü"})
+    publish_json(tmp_path / "a.json", {"n": np.int64(1), "größe": "ü"})
     assert (tmp_path / "a.json").read_bytes() == '{\n  "n": 1,\n  "größe": "ü"\n}\n'.encode()
     with pytest.raises(ValueError, match="not JSON compliant"):
-        publish_json(tmp_path / "a.json", {"n": float("nan")})
+        publish_json(tmp_path / "a.json", {"n": np.float32("nan")})
+    with pytest.raises(TypeError, match="'object'"):
+        publish_json(tmp_path / "a.json", {"n": object()})
 
 
 def test_usual_permissions_are_kept(tmp_path: Path) -> None:

@@ -199,3 +199,9 @@ def test_initial_weights_of_another_network_are_refused(small_run: Build) -> Non
     run = small_run(epochs=1, initial_weights=weights)
     with pytest.raises(IslesError, match="E-INF-12"):
         run.checkpoints.resume(run.trainer)
+
+
+def test_initial_weights_directly_below_the_root_are_looked_for(small_run: Build) -> None:
+    run = small_run(epochs=1, initial_weights=Path("/nowhere.pt"))
+    with pytest.raises(IslesError, match="(?s:.*)where /nowhere.pt\n"):
+        run.checkpoints.resume(run.trainer)

@@ -18,6 +18,8 @@ def test_a_gpu_that_is_not_there_is_refused_with_the_way_out() -> None:
     assert pick_device() == torch.device("cpu")
     with pytest.raises(IslesError, match="E-RUN-20(?s:.*)--device cpu"):
         pick_device("cuda")
+    with pytest.raises(IslesError, match=r"E-RUN-20: the device is not known\n  where device 'gpu'\n"):
+        pick_device("gpu")
 
 
 def test_several_processes_without_their_launcher_are_refused(monkeypatch: pytest.MonkeyPatch) -> None:

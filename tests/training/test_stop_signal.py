@@ -98,11 +98,17 @@ def test_settings_that_are_no_count_are_refused_before_the_work(count: object) -
         plain_exits(max_epochs=2, patience=count)
 
 
-def test_an_argument_that_a_component_of_the_config_does_not_take_is_four_lines(capsys: pytest.CaptureFixture) -> None:
-    config = ConfigParser({"loss": {"_target_": "monai_isles.losses.GeneralizedDiceCELoss", "gama": 2}})
+@pytest.mark.parametrize(("target", "arguments", "said"), [
+    ("monai_isles.losses.GeneralizedDiceCELoss", {"gama": 2}, "gama"),
+    ("torch.optim.Adam", {"params": [torch.zeros(1)], "lr": -1}, "Invalid learning rate: -1"),
+])  # fmt: skip
+def test_an_argument_that_a_component_of_the_config_does_not_take_is_four_lines(
+    capsys: pytest.CaptureFixture, target: str, arguments: dict, said: str
+) -> None:
+    config = ConfigParser({"made": {"_target_": target, **arguments}})
     with pytest.raises(RuntimeError) as caught:
-        config.get_parsed_content("loss")
+        config.get_parsed_content("made")
     with pytest.raises(SystemExit, match="4"):
         sys.excepthook(RuntimeError, caught.value, None)
     text = capsys.readouterr().err
-    assert text.startswith("E-INF-46: ") and "GeneralizedDiceCELoss" in text and "gama" in text
+    assert text.startswith("E-INF-46: ") and f"where {target}\n" in text and said in text

@@ -52,12 +52,17 @@ def test_what_a_transform_refuses_is_the_refusal_of_the_command(images: dict[str
         monai_isles.segment({key: image for key, image in images.items() if key != "tmax"}, "fusion")
 
 
-def test_a_setting_that_is_refused_is_the_refusal_of_the_command(phantom_folder: Path) -> None:
-    with pytest.raises(IslesError, match=r"E-\w+-\d+(?s:.*)1.5"):
-        monai_isles.segment(phantom_folder / "TRAINING/case_1", "threshold", threshold=1.5)
+@pytest.mark.parametrize(("setting", "value", "said"), [
+    ("threshold", 1.5, "1.5"), ("threshold", "0.5", "Binarised"), ("device", "gpu", "'gpu'"),
+])  # fmt: skip
+def test_a_setting_that_is_refused_is_the_refusal_of_the_command(
+    phantom_folder: Path, setting: str, value: object, said: str
+) -> None:
+    with pytest.raises(IslesError, match=rf"E-\w+-\d+(?s:.*){said}"):
+        monai_isles.segment(phantom_folder / "TRAINING/case_1", "threshold", **{setting: value})
 
 
-@pytest.mark.parametrize("kind", ["nibabel", "array", "metatensor"])
+@pytest.mark.parametrize("kind", ["nibabel", "array", "metatensor", "gradients", "lps"])
 def test_images_in_memory_give_the_rule_of_those_on_disk(
     kind: str, phantom_folder: Path, images: dict[str, nibabel.Nifti1Image]
 ) -> None:
@@ -65,12 +70,46 @@ def test_images_in_memory_give_the_rule_of_those_on_disk(
         "nibabel": lambda image: image,
         "array": lambda image: (image.get_fdata(), image.affine),
         "metatensor": lambda image: MetaTensor(torch.from_numpy(image.get_fdata())[None], affine=image.affine),
+        "gradients": lambda image: (torch.from_numpy(image.get_fdata()).requires_grad_(), image.affine),
+        "lps": lambda image: MetaTensor(
+            torch.from_numpy(image.get_fdata())[None], np.diag([-1, -1, 1, 1]) @ image.affine, {"space": "LPS"}
+        ),
     }[kind]
     wanted = monai_isles.segment(phantom_folder / "TRAINING/case_1", "threshold")
     found = monai_isles.segment({key: made(image) for key, image in images.items()}, "threshold")
     np.testing.assert_array_equal(found.array("lesion"), wanted.array("lesion"))
     assert found.lesion_ml == wanted.lesion_ml > 0
     np.testing.assert_allclose(found.affine, images["ct"].affine, atol=1e-4)
+    image = found.image("lesion")
+    del found  # and with it the folder of its files
+    np.testing.assert_array_equal(image.get_fdata(), wanted.array("lesion"))
+
+
+PLAIN = np.zeros((4, 4, 2))
+
+
+@pytest.mark.parametrize(("image", "said"), [
+    (PLAIN, "ndarray: too many values"),
+    (torch.zeros(4, 4, 2), "Tensor: .*affine"),
+    (object(), "object: cannot unpack"),
+    ((PLAIN, np.eye(3)), "tuple: Affine should be shape 4,4"),
+    ((PLAIN.astype(object), np.eye(4)), "tuple: .*object.* not supported"),  # else 0.7 would be read as 0
+])  # fmt: skip
+def test_an_image_in_memory_of_another_kind_is_told_what_to_give(image: object, said: str) -> None:
+    with pytest.raises(IslesError, match=rf"E-USE-83.*\n  where image in memory: case\n  found {said}"):
+        monai_isles.evaluate((PLAIN, np.eye(4)), image)
+
+
+def test_numbers_of_numpy_one_path_of_weights_and_a_device_of_torch_are_settings(
+    images: dict[str, nibabel.Nifti1Image],
+) -> None:
+    weights = monai_isles.load_bundle("clerigues").weights
+    found = monai_isles.segment(
+        images, weights=weights, step=np.int64(64), mc_passes=np.int64(1), threshold=np.float32(0.5),
+        min_size_vox=np.int64(3), device=torch.device("cpu"),
+    )  # fmt: skip
+    assert found.record["threshold"] == 0.5 and found.record["min_size_vox"] == 3
+    assert list(found.record["weights_sha256"]) == [monai_isles.load_bundle("clerigues").weights_sha256]
 
 
 def test_a_missing_image_and_a_folder_of_cases_are_refused(
@@ -78,6 +117,10 @@ def test_a_missing_image_and_a_folder_of_cases_are_refused(
 ) -> None:
     with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*no mtt; no tmax\n"):
         monai_isles.segment({key: images[key] for key in ("ct", "cbf", "cbv")}, "threshold")
+    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*found no tmax\n"):
+        monai_isles.segment({**images, "tmax": None}, "threshold")
+    with pytest.raises(IslesError, match="E-FILE-01(?s:.*)tmax: nowhere.nii\n"):
+        monai_isles.segment({**images, "tmax": "nowhere.nii"}, "threshold")
     with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*found tmaxx, which is no modality\n"):
         monai_isles.segment({**images, "tmaxx": images["tmax"]}, "threshold")
     with pytest.raises(IslesError, match=r"E-USE-80.*\n.*\n.*3 cases"):
