@@ -59,7 +59,14 @@ def read_perfusion_series(
         raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
     if path.is_dir():
         return dicom_input(read_series(path, kind="ctp", dt_s=dt_s, series_uid=series, slab_mm=slab_mm), path)
+    require_asked(path, series)
     return _nifti(path, dt_s)
+
+
+def require_asked(path: Path, series: str | None) -> None:
+    """Refuse a NIfTI file where a series is chosen by number or UID, which it lacks, or by another file's name."""
+    if series not in (None, path.name):
+        raise refused("E-USE-33", where=str(path), found=f"--series {series}")
 
 
 def _nifti(path: Path, request: UserTimes) -> SeriesInput:

@@ -18,7 +18,7 @@ from scipy import ndimage
 from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
-from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_own_names
+from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked, require_own_names
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
@@ -212,7 +212,10 @@ def _above(study: StudyFiles, level: int) -> str:
 def _study(place: StudyFiles, series: str | None) -> StudyFiles:
     if place.fault is not None:
         raise place.fault
-    return place if place.series.is_file() else _dicom(place.series, series)
+    if not place.series.is_file():
+        return _dicom(place.series, series)
+    require_asked(place.series, series)
+    return place
 
 
 def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple[str, ...] = ()) -> StudyFiles:

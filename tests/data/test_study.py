@@ -57,6 +57,17 @@ def test_a_file_and_a_folder_with_one_are_studies(tmp_path: Path) -> None:
     assert folder.sha256() != file.sha256() == one_study(tmp_path / "a" / "ctp.nii.gz").sha256()
 
 
+def test_a_series_asked_for_by_number_is_not_taken_for_a_nifti_file(tmp_path: Path) -> None:
+    file = series(tmp_path / "a" / "ctp.nii.gz")
+    for path in (file, tmp_path / "a", tmp_path):  # the file, its folder, the data set
+        (record,) = find_studies([path], series="5").values()
+        assert re.search(r"E-USE-33(?s:.*)ctp\.nii\.gz\n.*--series 5", record["error"])
+        assert len(find_studies([path], series="ctp.nii.gz")) == 1
+    with pytest.raises(IslesError, match=r"E-USE-33(?s:.*)--series b\.nii"):
+        read_perfusion_series(file, series="b.nii")
+    assert read_perfusion_series(file, series="ctp.nii.gz").times_s[1] == 1.5
+
+
 def test_a_series_beside_itself_under_gzip_is_one_study(tmp_path: Path) -> None:
     plain = series(tmp_path / "a" / "ctp.nii")
     (tmp_path / "a" / "ctp.nii.gz").write_bytes(gzip.compress(plain.read_bytes()))
