@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import math
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -12,13 +13,16 @@ from typing import Any, cast
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.pairs import find_predictions, find_references
 from monai_isles.evaluation.score import FILES, NETWORK
-from monai_isles.io.read import read_image, require_same_grid
+from monai_isles.io.read import Image, read_image, require_same_grid
+from monai_isles.io.runs import RECORD, read_record
+from monai_isles.metrics.volume import volume_ml
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports.montage import drawn_keys
 from monai_isles.reports.views import SYNTHETIC, CaseView
+from monai_isles.transforms.grid import onto_first
 
 _LABELS = {"rcbf30": "rCBF < 30 %", "single_threshold": "best single threshold"}
 _NEEDED = ("case", "subject", "dsc", "lesion_ml_ref", "lesion_ml_pred")
@@ -134,20 +138,35 @@ class Source:
     scores: Mapping[str, Any] = field(default_factory=dict)
 
 
-def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mapping[str, str]]) -> list[Source]:
+def scored_part(scores: str | Path) -> dict[str, Any]:
+    """Return the data list that a folder of scores was made with, its section and folds; none where it is not there."""
+    settings = read_record(Path(scores) / RECORD).get("settings") or {}
+    listed = settings.get("data_list")
+    if not listed or not Path(listed).is_file():
+        return {}
+    return {"data_list": Path(listed), "section": settings["section"], "folds": settings["folds"]}
+
+
+def find_sources(
+    pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mapping[str, str]], **part: Any
+) -> list[Source]:
     """Return the files of every scored case, in the order of its rows; nothing is read but ``result.json``.
 
     Images come from the reference folder where it is in the ISLES layout, else from where ``result.json`` says.
 
     Args:
         ref_dir: ISLES folder, or masks named like the predictions.
+        part: ``scored_part``.
     """
     for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
         if not Path(folder).is_dir():
             raise refused("E-REP-01", where=option, found=f"{folder} is no folder", fault="folder is missing")
-    references = {case.name: case for case in find_references(Path(ref_dir))}
+    left: dict[str, IslesError] = {}  # cases that were not scored do not hinder the page
+    references = {case.name: case for case in find_references(Path(ref_dir), left_out=left, **part)}
     unknown = [row["case"] for row in rows if row["case"] not in references]
     if unknown:
+        if unknown[0] in left:
+            raise left[unknown[0]]
         raise refused("E-REP-04", where=str(ref_dir), found=f"{len(unknown)} of {len(rows)}: {', '.join(unknown[:8])}")
     absent = {row["case"] for row in rows if row.get("missing") == "1"}
     wanted = [references[row["case"]] for row in rows if row["case"] not in absent]
@@ -156,19 +175,37 @@ def find_sources(pred_dir: str | Path, ref_dir: str | Path, rows: Sequence[Mappi
 
 
 def load_view(source: Source, *, simulated: bool) -> CaseView:
-    """Read one case, every image on the grid of its reference."""
+    """Read one case; images are laid on the grid of its reference by their place in mm, as viewers do.
+
+    An image that cannot be drawn is left out, with a remark: the scores do not rest on it.
+
+    Raises: ``E-REP-04`` for masks that are not those of the scores, and those of reading a mask or a map.
+    """
     name, several = source.case.name, {"truth": source.case.label_values}
     kinds = {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}
-    read = {
-        key: read_image(path, kind=kinds.get(key, key), where=name, label_values=several.get(key))
-        for key, path in source.files.items()
-    }
+    read: dict[str, Image] = {}
+    remarks = list(source.result.get("remarks") or ())
+    for key, path in source.files.items():
+        try:
+            image = read_image(path, kind=kinds.get(key, key), where=name, label_values=several.get(key))
+            read |= onto_first({"truth": read["truth"], key: image}, case=name) if key in MODALITIES else {key: image}
+        except IslesError as error:
+            if key not in MODALITIES:
+                raise
+            remarks.append(f"{error.code}: {key} is not drawn: {error.fault}")
     require_same_grid(read, case=name)
     truth, data = read["truth"], {key: image.data for key, image in read.items()}
     images, synthetic = ({key: data[key] for key in data if key in keys} for keys in (MODALITIES, SYNTHETIC))
     maps = data.get("probability"), data.get("uncertainty")
     lesion = data["lesion"] > 0 if "lesion" in data else np.zeros(truth.grid_shape, bool)
-    about: dict[str, Any] = {"scores": source.scores, "result": source.result, "simulated": simulated}
+    for side, mask in (("pred", lesion), ("ref", data["truth"] > 0)):
+        here, scored = volume_ml(mask, truth.spacing_mm), float(source.scores.get(f"lesion_ml_{side}") or math.nan)
+        if abs(here - scored) > 1e-4 * (1 + here):
+            found = f"{here:.6g} ml in the mask of --{side}, {scored:.6g} ml in --scores"
+            fault, fix = "scores are of other masks", "evaluate these predictions against these references again"
+            raise refused("E-REP-04", where=name, found=found, fault=fault, fix=fix)
+    result = {**source.result, "remarks": remarks} if remarks else source.result
+    about: dict[str, Any] = {"scores": source.scores, "result": result, "simulated": simulated}
     return CaseView(name, images, truth.spacing_mm, *maps, lesion, data["truth"] > 0, **about, synthetic=synthetic)
 
 
@@ -177,7 +214,7 @@ def _source(row: Mapping[str, str], case: Case, lesion: Path | None) -> Source:
     result = _result(ours.parent / "result.json") if ours else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
-    files = {key: known[key] for key in drawn_keys(list(known))} | {"truth": cast(Path, case.label)}
+    files = {"truth": cast(Path, case.label)} | {key: known[key] for key in drawn_keys(list(known))}
     if lesion is not None:
         files["lesion"] = lesion
     names = ("probability", "uncertainty", *SYNTHETIC) if ours else ()

@@ -10,7 +10,7 @@ from typing import Any
 from monai_isles.io.runs import versions
 from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
-from monai_isles.reports.gather import Cohort, Scores, Source, find_sources, load_view, side_by_side
+from monai_isles.reports.gather import Cohort, Scores, Source, find_sources, load_view, scored_part, side_by_side
 from monai_isles.reports.page import cohort_page
 from monai_isles.reports.sheet import WORDS
 
@@ -37,7 +37,7 @@ def gather_cohort(
     """Return the cohort; its tables are read and checked now, its images later, one case at a time.
 
     Args:
-        pred_dir, ref_dir: folders scored in the first folder of scores.
+        pred_dir, ref_dir: folders scored in the first folder of scores; its data list, if any, is used again.
         scores, names: folders of scores and their names; by default the bundle of a single one, else the folders'
             names.
         published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
@@ -45,7 +45,7 @@ def gather_cohort(
     """
     read = side_by_side(scores, names)
     rows = next(iter(read.per_case.values()))
-    sources = find_sources(pred_dir, ref_dir, rows)
+    sources = find_sources(pred_dir, ref_dir, rows, **scored_part(scores[0]))
     bundles = {str(source.result["bundle"]) for source in sources if source.result.get("bundle")}
     if names is None and len(scores) == len(bundles) == 1:
         read = side_by_side(scores, list(bundles))

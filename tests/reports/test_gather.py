@@ -7,6 +7,7 @@ import shutil
 from collections.abc import Callable
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -170,3 +171,61 @@ def test_json_of_the_summary_needs_no_baselines(folders: Folders) -> None:
     del summary["baselines"], summary["folds"]
     (scores / "summary.json").write_text(json.dumps(summary))
     assert read_scores(scores).split == "section training"
+
+
+def test_a_case_that_was_not_scored_does_not_hinder_the_page(folders: Folders) -> None:
+    made = folders()
+    for copy in ("a", "b"):  # a third case with two masks, as evaluate left it out
+        mask = next((made["ref"] / "TRAINING" / "case_2").glob("*OT*/*.nii"))
+        place = made["ref"] / "TRAINING" / "case_3" / f"SMIR.Brain.XX.O.OT.3{copy}" / f"SMIR.Brain.XX.O.OT.3{copy}.nii"
+        place.parent.mkdir(parents=True)
+        shutil.copy(mask, place)
+        place.write_bytes(mask.read_bytes() + copy.encode())
+    assert [view.name for view in gathered(made).cases] == ["case_1", "case_2"]
+    (made["scores"] / "per_case.csv").write_text((made["scores"] / "per_case.csv").read_text().replace("_2", "_3"))
+    with pytest.raises(IslesError, match=r"E-LIST-13(?s:.*)case_3"):  # a scored one is refused for its own fault
+        gathered(made)
+
+
+@pytest.mark.parametrize("side", ["pred", "ref"])
+def test_scores_of_other_masks_are_refused(folders: Folders, side: str) -> None:
+    made = folders()
+    mask = made["pred"] / "case_2" / "lesion.nii.gz"
+    mask = mask if side == "pred" else next((made["ref"] / "TRAINING" / "case_2").glob("*OT*/*.nii"))
+    image = nibabel.load(mask, mmap=False)
+    data = np.asarray(image.dataobj).copy()
+    data[0, 0, 0] = 1
+    nibabel.save(nibabel.Nifti1Image(data, image.affine), mask)
+    with pytest.raises(IslesError, match=rf"E-REP-04: scores are of other masks(?s:.*)ml in the mask of --{side}"):
+        list(gathered(made).cases)
+
+
+def test_an_image_is_drawn_at_its_place_in_mm_and_a_damaged_one_is_left_out(folders: Folders) -> None:
+    made = folders()
+    ct, cbf = (next((made["ref"] / "TRAINING" / "case_1").glob(f"*.{key}.*/*.nii")) for key in ("CT", "CT_CBF"))
+    whole = next(iter(gathered(made).cases)).images["ct"]
+    image = nibabel.load(ct, mmap=False)
+    data, affine = np.asarray(image.dataobj)[4:-4], image.affine.copy()
+    affine[:3, 3] += 4 * affine[:3, 0]
+    nibabel.save(nibabel.Nifti1Image(data, affine), ct)
+    cbf.write_bytes(cbf.read_bytes()[:-5000])
+    view = next(iter(gathered(made).cases))
+    assert np.abs(view.images["ct"] - whole)[5:-5].max() < 0.1 and set(view.images) == {"ct", "tmax"}
+    assert [remark[:28] for remark in view.result["remarks"]] == ["E-FILE-05: cbf is not drawn:"]
+
+
+def test_the_data_list_of_the_scores_is_used_again(folders: Folders) -> None:
+    made = folders()
+    entries = []
+    for n in (1, 2):  # names and places that no layout knows
+        shutil.move(next((made["ref"] / "TRAINING" / f"case_{n}").glob("*OT*/*.nii")), made["ref"] / f"odd{n}.nii")
+        entries.append({"case": f"case_{n}", "subject": f"s{n}", "fold": 0, "label": f"odd{n}.nii"})
+    shutil.rmtree(made["ref"] / "TRAINING")
+    listed = made["ref"].parent / "list.json"
+    listed.write_text(json.dumps({"training": entries}))
+    settings = {"data_list": str(listed), "section": "training", "folds": [0]}
+    (made["scores"] / "run.json").write_text(json.dumps({"settings": settings}))
+    assert [view.name for view in gathered(made).cases] == ["case_1", "case_2"]
+    listed.unlink()
+    with pytest.raises(IslesError, match="E-REP-04: scored cases have no reference"):
+        gathered(made)
