@@ -173,7 +173,7 @@ def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
     """Return the notes of the table: definitions of the numbers, and the counts of empty masks."""
     text = [
         "Mean ± SD over cases; the 95 % interval is of the mean Dice, by bootstrap over subjects.",
-        "Distances over the cases where both masks hold a lesion. R² about the identity line, over lesion volumes.",
+        "Distances: cases where both masks hold a lesion, or neither (0 mm). R² about the identity line, over volumes.",
     ]
     if any("empty_references" in row for row in rows.values()):
         text.append("Empty masks: " + "; ".join(f"{title}: {RULES[key]}" for key, title in _RULED) + ".")
@@ -208,13 +208,14 @@ def summary_table(summary: Mapping[str, Any]) -> str:
     grid = [["method", *(column.title for column in _NARROW)]]
     for name, method in summary["methods"].items():
         grid.append([name, *(cell(method, column).main for column in _NARROW)])
-    notes = ["mean ± SD over cases; distances over the cases where both masks hold a lesion"]
+    notes = ["mean ± SD over cases; distances over cases where both masks hold a lesion, or neither (0 mm)"]
     notes += [f"left out {name}: {' '.join(error.split())}" for name, error in summary.get("left_out", {}).items()]
     for name, method in summary["methods"].items():
         notes += [f"{name}: {line}" for line in (*_notes_of_method(method), *_notes_of_maps(method["calibration"]))]
     notes += [f"{name}: {text}" for name, text in summary.get("baselines", {}).items()]
     rules = (f"  {name}: {rule}" for name, rule in summary["rules"].items())
-    return in_ascii("\n".join([head, "", *as_lines(grid), "", *notes, "rules for empty masks:", *rules]))
+    table = as_lines([[in_ascii(part) for part in row] for row in grid])  # before the columns are aligned
+    return in_ascii("\n".join([head, "", *table, "", *notes, "rules for empty masks:", *rules]))
 
 
 def _notes_of_method(method: Row) -> list[str]:

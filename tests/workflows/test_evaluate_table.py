@@ -16,6 +16,8 @@ def test_the_table_names_data_counts_and_rules(mask_folders, tmp_path) -> None:
     assert "empty references 2, empty predictions 2, missing predictions 0, undefined distances 2" in text
     assert "dsc: both empty 1, one empty 0" in text and "network  0.533 +- " in text
     assert "with the diagonal in their place" in text
+    head, row = text.splitlines()[2:4]
+    assert row[head.index("R2") - 2 :].startswith("  ") and row[head.index("R2")] != " "  # columns are aligned
 
 
 def test_a_single_case_has_no_spread_and_no_interval(tmp_path, save_volume) -> None:
