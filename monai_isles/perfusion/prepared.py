@@ -62,6 +62,11 @@ def prepare_series(
 
     Raises: ``E-PERF-02`` not a series, ``E-PERF-04`` no brain, ``E-PERF-06`` and ``-07`` times and frames.
     """
+    if isinstance(series_hu, np.ndarray):
+        kind = series_hu.dtype
+        # Torch reads neither flipped axes nor another byte order, and hardly computes in unsigned numbers.
+        if not kind.isnative or kind.kind == "u" or min(series_hu.strides, default=0) < 0:
+            series_hu = np.array(series_hu, dtype=np.float32, order="C")
     series = torch.as_tensor(series_hu)
     if series.ndim != 4:
         found, fix = f"shape {tuple(series.shape)}", "pass the series as (T, H, W, D)"
@@ -104,7 +109,7 @@ def _masks(
 ) -> tuple[np.ndarray, np.ndarray, list[Flag]]:
     """Return tissue, all inside the skull, and what is missing of either."""
     if mask is not None:
-        given = np.asarray(mask, bool)
+        given = np.ascontiguousarray(mask, bool)
         if not given.any():
             raise refused("E-PERF-04", where="mask", found="0 voxels of brain")
         return given, given | intracranial_mask(first, spacing_mm), []

@@ -14,6 +14,11 @@ from monai_isles.errors import refused
 HYPOPERFUSED_S = 6.0
 
 
+def _bool(*masks: np.ndarray) -> list[np.ndarray]:
+    """Return masks as booleans: one of 0 and 1, as a file holds it, would pick voxels by number."""
+    return [np.asarray(mask, dtype=bool) for mask in masks]
+
+
 def upright_hemispheres(brain: np.ndarray) -> np.ndarray:
     """Return the left half of the volume, split at the column of the brain's centre of mass; a tilt is ignored.
 
@@ -37,6 +42,7 @@ def contralateral_side(tmax_s: np.ndarray, brain: np.ndarray, left: np.ndarray) 
     >>> contralateral_side(tmax, np.ones((2, 1, 1), bool), left).ravel().tolist()
     [False, True]
     """
+    brain, left = _bool(brain, left)
     sides = [brain & left, brain & ~left]
     if not all(side.any() for side in sides):
         found = f"{int(sides[0].sum())} voxels left, {int(sides[1].sum())} right"
@@ -62,6 +68,7 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
     >>> relative_cbf(cbf, np.ones((2, 1, 1), bool), healthy).ravel().tolist()
     [0.25, 1.0]
     """
+    brain, reference = _bool(brain, reference)
     # A CBF of 0 means "not measured" (vessels, edges): it would lower the mean, and so the core.
     healthy = cbf[brain & reference & (cbf > 0)]
     if not healthy.size:
@@ -157,7 +164,7 @@ def ischaemia(
         core_rcbf: core is strictly below this fraction of the contralateral mean flow.
         delay_s: hypoperfused is strictly above this Tmax.
         min_cluster_ml: smaller 6-connected clusters are dropped, from every mask alike.
-        contralateral: boolean mask of the healthy side; without it the brain is split at its centre column and the
+        contralateral: mask of the healthy side; without it the brain is split at its centre column and the
             side with less Tmax > 6 s is taken.
         cbv: blood volume, any unit, for ``cbv_index``.
         left: the patient's left half, for ``side``.
@@ -179,8 +186,10 @@ def ischaemia(
     if len(shapes) != 1 or min(core_rcbf, delay_s) <= 0 or min_cluster_ml < 0:
         found = f"shapes {sorted(shapes)}; rCBF {core_rcbf:g}, Tmax {delay_s:g} s, cluster {min_cluster_ml:g} ml"
         raise refused("E-PERF-40", where="ischaemia", found=found)
+    (brain,) = _bool(brain)
     if contralateral is None:
         contralateral = contralateral_side(tmax, brain, upright_hemispheres(brain))
+    (contralateral,) = _bool(contralateral)
     relative = relative_cbf(cbf, brain, contralateral)
 
     def clusters(mask: np.ndarray) -> np.ndarray:
@@ -209,7 +218,7 @@ def ischaemia(
         rcbf_ml={cut: _ml(int(clusters(relative < cut).sum()), spacing_mm) for cut in FLOWS},
         intensity_ratio=float(delayed[SEVERE_S].sum() / six.sum()) if six.any() else math.nan,
         cbv_index=math.nan if cbv is None else _mean_ratio(cbv, six & brain, contralateral & brain),
-        side=None if left is None else _fuller_side(hypoperfused, left),
+        side=None if left is None else _fuller_side(hypoperfused, *_bool(left)),
     )
 
 
@@ -269,6 +278,7 @@ def rcbf_core(
     >>> rcbf_core(cbf, np.ones((2, 1, 1), bool), healthy, (10.0, 10.0, 10.0)).ravel().tolist()
     [True, False]
     """
+    (brain,) = _bool(brain)
     return drop_clusters(brain & (relative_cbf(cbf, brain, reference) < cut), min_cluster_ml, spacing_mm)
 
 

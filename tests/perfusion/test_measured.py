@@ -117,3 +117,18 @@ def test_the_baseline_ends_before_the_artery_fills() -> None:
     assert prepared.baseline_frames == 4
     artery = 300 * np.exp(-0.5 * ((time_s - 11) / 3) ** 2)
     np.testing.assert_allclose(measured_maps(prepared).aif, artery, atol=3.4)  # 3.36 HU before the fifth frame
+
+
+@pytest.mark.parametrize("kind", [">i2", "u2", "f8"])
+def test_a_series_in_any_order_of_bytes_and_axes_is_the_same(kind: str) -> None:
+    """As nibabel and NumPy give them: big-endian, unsigned, flipped views."""
+    time_s, r = np.arange(30.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]
+    head = np.select([r < 23, r < 26], [35.0, 1000.0], 0.0)
+    bolus = np.exp(-0.5 * ((time_s[:, None, None, None] - 12) / 3) ** 2)
+    series = np.rint(head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
+    usual: dict = {"spacing_mm": (3.0, 3.0, 5.0), "dt_s": 1.0, "motion": False}
+    wanted, other = prepare_series(series, mask=r < 23, **usual), series[:, ::-1].astype(kind)[:, ::-1]
+    found = prepare_series(other, mask=(r < 23)[::-1][::-1], **usual)
+    torch.testing.assert_close(found.rise_hu.float(), wanted.rise_hu, atol=1e-4, rtol=0)
+    flipped = prepare_series(series[:, ::-1], mask=(r < 23)[::-1], **usual)
+    torch.testing.assert_close(flipped.rise_hu.flip(1), wanted.rise_hu, atol=1e-4, rtol=0)

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion import ischaemia, rcbf_core
+from monai_isles.perfusion import contralateral_side, ischaemia, rcbf_core, relative_cbf
 from monai_isles.perfusion.thresholds import Ischaemia, cluster_vox, dawn_profile, defuse3_profile, drop_clusters
 from monai_isles.postprocessing import drop_small
 
@@ -170,6 +170,24 @@ def test_a_given_healthy_side_is_used() -> None:
     case = ischaemia(cbf, tmax, brain, CUBE_CM, contralateral=right, core_rcbf=0.6)
     assert case.core_ml == 400.0  # the whole left half flows at 50 or 10 against 100
     assert np.array_equal(case.core, rcbf_core(cbf, brain, right, CUBE_CM, cut=0.6))
+
+
+@pytest.mark.parametrize("kind", [np.uint8, np.int64, np.float32])
+def test_masks_of_numbers_as_files_hold_them_are_masks(kind: type) -> None:
+    cbf, tmax, brain = maps(20, 60)
+    brain[12:] = False
+    left = np.zeros_like(brain)
+    left[:10] = True
+    truth, found = (
+        ischaemia(cbf, tmax, whole, CUBE_CM, left=side)
+        for whole, side in ((brain, left), (brain.astype(kind), left.astype(kind)))
+    )
+    assert found.record() == truth.record() and truth.side == "left" and truth.core_ml == 20
+    whole, side, right = brain.astype(kind), left.astype(kind), (~left).astype(kind)
+    assert np.array_equal(contralateral_side(tmax, whole, side), brain & ~left)
+    assert np.array_equal(relative_cbf(cbf, whole, right), relative_cbf(cbf, brain, ~left))
+    assert np.array_equal(rcbf_core(cbf, whole, right, CUBE_CM), truth.core)
+    assert ischaemia(cbf, tmax, whole, CUBE_CM, contralateral=right).core_ml == 20
 
 
 def test_outside_the_brain_there_is_nothing() -> None:
