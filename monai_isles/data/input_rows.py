@@ -77,10 +77,10 @@ ROWS = {
 def input_row(
     wanted: str, *, data_list: Mapping | str | Path | None = None, without_dwi: str | None = None
 ) -> InputRow:
-    """Return the row ``wanted``, or ``without_dwi`` if it synthesises a DWI and no training case has one.
+    """Return the row ``wanted``, or ``without_dwi`` if it synthesises a DWI and few training cases have one.
 
-    The change is logged as a warning and kept in the row's ``note``, which goes to ``run.json``. Data with a DWI for
-    only some cases are not checked here: loading them names the cases that lack it.
+    Few are less than half: else the others would be left out for the few. The change is logged as a warning and kept
+    in the row's ``note``, which goes to ``run.json``. Where more have one, loading names the cases that lack it.
 
     Args:
         wanted: cta, fo, dwi_o, dwi_ol, dwi_olh, fo_dwi or real_dwi.
@@ -97,9 +97,11 @@ def input_row(
         return row
     content = data_list if isinstance(data_list, Mapping) else read_datalist(data_list)
     cases = content.get("training", [])
-    if any("dwi" in case for case in cases):
+    held = sum("dwi" in case for case in cases)
+    if 2 * held >= len(cases):
         return row
-    note = f"none of the {len(cases)} training cases has a DWI: training {without_dwi} instead of {wanted}"
+    share = f"{held or 'none'} of the {len(cases)} training cases {'has' if held < 2 else 'have'} a DWI"
+    note = f"{share}: training {without_dwi} instead of {wanted}"
     log.warning("%s, on the perfusion maps alone; nothing is synthesised", note)
     return replace(_require_row(without_dwi), note=note)
 

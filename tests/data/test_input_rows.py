@@ -41,6 +41,11 @@ def test_without_any_dwi_the_maps_are_trained_and_the_log_says_so(caplog: pytest
     assert "training fo instead of dwi_olh" in caplog.text
 
 
+def test_one_case_with_a_dwi_does_not_leave_out_the_others() -> None:
+    row = input_row("dwi_olh", data_list={"training": [*WITH["training"], {"case": "c"}]}, without_dwi="fo")
+    assert row.name == "fo" and "1 of the 3 training cases has a DWI" in row.note
+
+
 @pytest.mark.parametrize(
     ("wanted", "data_list", "without_dwi"),
     [("dwi_olh", WITH, "fo"), ("dwi_olh", WITHOUT, None), ("dwi_o", None, "fo"), ("real_dwi", WITHOUT, "fo")],
