@@ -68,6 +68,7 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     from monai_isles.bundle.bundle import check_bundle
     from monai_isles.data.checks import check_folder, check_list, check_series
     from monai_isles.data.folder import holds_dicom_alone
+    from monai_isles.data.scans import no_case
 
     findings = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
@@ -75,6 +76,8 @@ def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     if args.target.is_dir() and holds_dicom_alone(args.target):
         about, studies = check_series(args.target)
         return [*findings, *about], studies
+    if not args.target.exists() and args.target.suffix.lower() != ".json":
+        raise no_case(args.target)  # a data list would be asked for
     needs, head = ({}, None) if args.bundle is None or findings else _needs_of(args.bundle)
     about, scans = check_folder(args.target, **needs) if args.target.is_dir() else check_list(args.target, args.data)
     bad = {item.case for item in about if item.severity == "error"}

@@ -145,7 +145,7 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple
     findings: list[Finding] = []
     content: dict[str, Any] = {}
     with _collect_faults(findings):
-        content = read_datalist(path)
+        content = read_datalist(path, dataset_dir)
     if findings or dataset_dir is None:
         return findings, []
     seen, scans = dict[str, str](), []

@@ -173,8 +173,10 @@ def make_datalist(
     return content
 
 
-def read_datalist(path: str | Path) -> dict:
+def read_datalist(path: str | Path, dataset_dir: str | Path | None = None) -> dict:
     """Read a data list; refuse one on which a run would be wrong.
+
+    Absolute paths below ``dataset_dir`` become relative to it.
 
     Raises: ``E-FILE-01`` missing, ``E-LIST-03`` broken JSON, and those of ``schema.require_sound``.
     """
@@ -185,7 +187,7 @@ def read_datalist(path: str | Path) -> dict:
         raise refused("E-FILE-01", where=str(path), found="no such file") from error
     except (OSError, ValueError, RecursionError) as error:
         raise refused("E-LIST-03", where=str(path), found=str(error)) from error
-    content = plainly_written(content)
+    content = plainly_written(content, None if dataset_dir is None else Path(dataset_dir).absolute())
     require_sound(content, str(path))
     return content
 
@@ -218,7 +220,7 @@ def find_data_list(
         for item in content.get("left_out", []):
             log.warning("left out of the data list: %s", remark_lines([Finding(**item)])[0])
     else:
-        content = read_datalist(data_list)
+        content = read_datalist(data_list, dataset_dir)
         if target is not None and content.get("target", target) != target:
             text = f"target {content['target']}, {target} requested"
             raise refused("E-LIST-36", where=str(data_list), found=text)

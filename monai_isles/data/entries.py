@@ -75,7 +75,7 @@ def load_entries(
     (2, ['case', 'flair', 'fold', 'label', 'subject'])
     """
     name = "data list" if isinstance(data_list, dict) else str(data_list)
-    content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
+    content = data_list if isinstance(data_list, dict) else read_datalist(data_list, dataset_dir)
     require_sound(content, name)
     chosen = _choose(content, name, section, folds, exclude)
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]

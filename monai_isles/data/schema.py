@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import fields
-from pathlib import PurePosixPath, PureWindowsPath
+from pathlib import Path, PurePosixPath, PureWindowsPath
 
 from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
@@ -31,11 +31,11 @@ def require_sound(content: object, where: str) -> None:
     _require_no_leak(content, where)
 
 
-def plainly_written(content: object) -> object:
+def plainly_written(content: object, root: Path | None = None) -> object:
     """Return a data list in plain form: what other programs write differently, but with one meaning.
 
-    Modalities in lower case, slashes in paths; numbers for text and text or 1.0 for a fold, as tables give them; no
-    empty values (null, NaN, ""), and no ``left_out`` of another form.
+    Modalities in lower case, slashes in paths, those below ``root`` (the data folder) relative to it; numbers for text
+    and text or 1.0 for a fold, as tables give them; no empty values (null, NaN, ""), no ``left_out`` of another form.
     """
     if not isinstance(content, dict):
         return content
@@ -44,29 +44,31 @@ def plainly_written(content: object) -> object:
     if not isinstance(left_out, list) or any(not isinstance(x, dict) or {*x} != _FINDING for x in left_out):
         del content["left_out"]
     sections = {name: content[name] for name in SECTIONS if isinstance(content.get(name), list)}
-    return content | {name: [_plain_entry(entry) for entry in entries] for name, entries in sections.items()}
+    return content | {name: [_plain_entry(entry, root) for entry in entries] for name, entries in sections.items()}
 
 
-def _plain_entry(entry: object) -> object:
+def _plain_entry(entry: object, root: Path | None) -> object:
     if not isinstance(entry, dict):
         return entry
     known = (*PATH_KEYS, "case", "subject", "fold")
     names = {key: key.lower() if key.lower() in known and key.lower() not in entry else key for key in entry}
     there = {names[key]: value for key, value in entry.items() if value is not None and value != "" and value == value}
-    return {key: _plain_value(key, value) for key, value in there.items()}
+    return {key: _plain_value(key, value, root) for key, value in there.items()}
 
 
-def _plain_value(key: str, value: object) -> object:
+def _plain_value(key: str, value: object, root: Path | None) -> object:
     if isinstance(value, float) and value.is_integer() and key in ("case", "subject", "fold"):
         value = int(value)
     if key in ("case", "subject") and type(value) is int:
         return str(value)
     if key == "fold" and isinstance(value, str) and value.isdecimal():
         return int(value)
-    return _slashes(value) if key in PATH_KEYS else value
+    return _plain_path(value, root) if key in PATH_KEYS else value
 
 
-def _slashes(value: object) -> object:
+def _plain_path(value: object, root: Path | None) -> object:
+    if isinstance(value, str) and root is not None and Path(value).is_relative_to(root):
+        value = Path(value).relative_to(root).as_posix()
     return value.replace("\\", "/") if isinstance(value, str) and not _leaves(value) else value
 
 

@@ -84,7 +84,7 @@ def challenge_names(
     """
     if not _DESCRIPTION.fullmatch(description):
         raise refused("E-CHAL-03", where="description", found=repr(description))
-    content = data_list if isinstance(data_list, dict) else read_datalist(data_list)
+    content = data_list if isinstance(data_list, dict) else read_datalist(data_list, dataset_dir)
     listed = content.get("test", [])
     shared = (key for key in (*_ID_OF, *MODALITIES) if all(key in entry for entry in listed))
     key = id_of or next(shared, _ID_OF[0])

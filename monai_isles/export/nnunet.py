@@ -61,7 +61,7 @@ def export_nnunet(
         modalities: the channels, in place of those above.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
     """
-    content = read_datalist(data_list)
+    content = read_datalist(data_list, dataset_dir)
     name = name or str(content.get("name") or "isles")
     if not 1 <= number <= 999 or not _NAME.fullmatch(name):
         raise refused("E-NNU-03", where=f"Dataset{number}_{name}", found=f"number {number}, name {name!r}")

@@ -198,7 +198,7 @@ def _unseen_table(request: Request, name: str, result: RowResult) -> str:
 
 def _require_test_section(study: Study, where: str) -> None:
     """Refuse options that need a test section if the list has none, before any training (``E-REPR-05``)."""
-    if study.data_list is None or not read_datalist(study.data_list).get("test"):
+    if study.data_list is None or not read_datalist(study.data_list, study.dataset_dir).get("test"):
         raise refused("E-REPR-05", where=where, found=f"data list {study.data_list or 'made from the folder'}")
 
 

@@ -104,7 +104,7 @@ def _data_facts(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
     simulated = (ref_dir / "SIMULATED.txt").exists()
     if data_list is None:
         return {"data": ref_dir.resolve().name, "simulated": simulated}
-    content = read_datalist(data_list)
+    content = read_datalist(data_list, ref_dir)
     simulated = simulated or bool(content.get("simulated"))
     return {"data": str(content.get("name") or data_list.stem), "simulated": simulated}
 

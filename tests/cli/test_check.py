@@ -73,6 +73,11 @@ def test_json_holds_the_same_findings(dataset: Path, capsys: pytest.CaptureFixtu
     assert {"code", "severity", "where", "found", "fix", "fault", "case"} == set(content["findings"][0])
 
 
+def test_a_folder_that_is_not_there_is_no_missing_list(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    assert main(["check", str(tmp_path / "nowhere")]) == 4
+    assert "E-LIST-01: no case found" in (err := capsys.readouterr().err) and "no such folder" in err
+
+
 def test_a_list_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
     (tmp_path / "l.json").write_text('{"training": [{"case": "a", "subject": "s", "fold": 0, "ct": "../x"}]}')
     assert main(["check", str(tmp_path / "l.json")]) == 4

@@ -104,6 +104,15 @@ def test_paths_of_windows_that_leave_the_folder_are_refused(tmp_path: Path, path
     assert caught.value.found == path  # as it is written
 
 
+def test_absolute_paths_below_the_data_folder_are_relative_to_it(tmp_path: Path) -> None:
+    entry = {"case": "a", "subject": "a", "fold": 0, "ct": str(tmp_path / "data/a/ct.nii")}
+    (tmp_path / "l.json").write_text(json.dumps({"training": [entry]}))
+    assert read_datalist(tmp_path / "l.json", tmp_path / "data")["training"] == [entry | {"ct": "a/ct.nii"}]
+    for folder in (None, tmp_path / "other"):
+        with pytest.raises(IslesError, match="E-LIST-08"):
+            read_datalist(tmp_path / "l.json", folder)
+
+
 def test_broken_json_is_named_with_line_and_file(tmp_path: Path) -> None:
     (tmp_path / "l.json").write_text('{"training": [\n{"case" 1}]}')
     with pytest.raises(IslesError, match=r"E-LIST-03(?s:.*)l\.json(?s:.*)line 2 column 9"):

@@ -103,6 +103,14 @@ def test_nothing_left_is_refused(dataset: Path, content: dict, how: dict) -> Non
         load_entries(content, dataset, keys=KEYS, need_label=True, **how)
 
 
+def test_a_list_with_absolute_paths_is_read(dataset: Path, content: dict, tmp_path: Path) -> None:
+    listed = [entry | {key: str(dataset / entry[key]) for key in KEYS} for entry in content["training"]]
+    (tmp_path / "l.json").write_text(json.dumps({"training": listed}))
+    assert load_entries(tmp_path / "l.json", dataset, keys=KEYS, need_label=True) == load_entries(
+        content, dataset, keys=KEYS, need_label=True
+    )
+
+
 def test_a_list_made_by_hand_is_judged_too(dataset: Path, content: dict) -> None:
     content["training"][0]["ct"] = "../../etc/passwd"
     with pytest.raises(IslesError, match="E-LIST-08"):
