@@ -55,7 +55,7 @@ def test_configs_are_safe_and_metadata_whole(folder: Path) -> None:
 @of_every_bundle
 def test_counts_are_judged_before_the_work_of_a_training(folder: Path) -> None:
     train = config(folder, "train.json")
-    asked = {name: f"@{name}" for name in ("max_epochs", "val_interval", "patience") if name in train}
+    asked = {name: f"@{name}" for name in ("max_epochs", "batch_size", "val_interval", "patience") if name in train}
     judged = {name: value for name, value in train["training"][0].items() if name != "_target_"}
     assert train["run"] == train["training"] and (folder.name == "threshold" or judged == asked)
 
