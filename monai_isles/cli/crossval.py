@@ -45,7 +45,8 @@ def run(args: argparse.Namespace) -> int:
     plan, content = make_plan(args.bundle, overlays=args.overlay, settings=dict(args.set), **chosen)
     record = cross_validate(plan, content, args.out, place=place, cache_dir=args.cache, cache_gb=args.cache_gb)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
-    failed = plan.left_out or any(fold["outcome"] == "failed" for fold in record["folds"].values())
+    done = [*record["folds"].values(), *record["cases"].values()]
+    failed = plan.left_out or any(item["outcome"] == "failed" for item in done)
     return EXIT_SOME_FAILED if failed else EXIT_DONE
 
 
@@ -60,5 +61,6 @@ def _text(record: dict, out: str) -> str:
     kind = "simulated data, not patients" if plan["simulated"] else "data as given"
     total = f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol"
     lines += [*faults, *left_out, total]
-    lines.append("repeat the command to do what failed" if faults else f"next: monai-isles search {out}")
+    again = any("error" in case for case in folds.values())
+    lines.append("repeat the command to do what failed" if again else f"next: monai-isles search {out}")
     return "\n".join(lines)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 from unicodedata import normalize
@@ -13,6 +14,7 @@ from monai_isles.io.findings import Finding, as_error, refuse
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
+_NO_MAPS = "add the missing file, or leave out --baseline, whose rules read the plain CT and its maps"
 
 
 def find_references(
@@ -51,6 +53,8 @@ def find_references(
         cases = [case for case in find_cases(ref_dir, **chosen) if case.label is not None]
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
+    if maps and faults:
+        faults = [replace(fault, fix=_NO_MAPS) if fault.code == "E-LIST-02" else fault for fault in faults]
     if left_out is not None and faults:
         left_out |= {fault.case: as_error(fault) for fault in faults}
     if not cases:

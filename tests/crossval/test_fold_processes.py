@@ -36,6 +36,11 @@ def test_a_fold_that_fails_takes_no_other_along_and_says_why_in_four_lines(tmp_p
     assert four == ["E-INF-11: no weights there", "  where x", "  found y", "  fix   z"]
 
 
+def test_a_prediction_that_left_out_cases_is_no_failed_fold(tmp_path: Path) -> None:
+    steps = {n: [step(tmp_path, title, "sys.exit(3)")] for n, title in enumerate(("prediction", "training"))}
+    assert [record["outcome"] for record in run_steps(steps, [None]).values()] == ["ok", "failed"]
+
+
 def test_another_fault_is_told_by_its_last_line(tmp_path: Path) -> None:
     records = run_steps({0: [step(tmp_path, "training", "raise MemoryError('full')")]}, [None])
     assert records[0]["error"].splitlines()[1:] == ["MemoryError: full"]

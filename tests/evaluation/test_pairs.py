@@ -43,6 +43,13 @@ def test_an_image_that_no_score_needs_may_be_there_twice(tmp_path: Path, save_vo
         find_references(tmp_path)
 
 
+def test_scans_without_maps_are_told_what_asks_for_them(tmp_path: Path, save_volume) -> None:
+    for name in ("flair", "mask"):
+        save_volume(tmp_path / "case_1" / f"{name}.nii", ONE)
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)no cbf(?s:.*)leave out --baseline"):
+        find_references(tmp_path, maps=True, left_out={})
+
+
 def test_every_missing_prediction_is_named_at_once(tmp_path: Path, mask_folders) -> None:
     _, ref, _ = mask_folders
     with pytest.raises(
