@@ -251,7 +251,7 @@ def export_bundle(
             dropped = sorted(set(metadata) - set(complete))
             if zoo:
                 list_large_files(folder, url)
-            checksums, archive = _finish(folder, complete, differences, dropped, bool(state)), f"{name}.zip"
+            checksums, archive = _finish(folder, complete, differences, bool(state)), f"{name}.zip"
             pack_zip(aside, aside / archive)
             if zoo:
                 (aside / "ci/unit_tests").mkdir(parents=True)
@@ -284,7 +284,7 @@ def _require_room(source: Path, out: Path, name: str, force: bool) -> None:
         raise refused("E-EXP-02", where=str(target), found=found, fix="name a new folder")
 
 
-def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], dropped: list[str], shipped: bool) -> dict:
+def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], shipped: bool) -> dict:
     """Write and return checksums of all files, after those that depend on the models: metadata, cards, data licence."""
     if graphs:
         metadata["graphs"] = {
@@ -292,7 +292,7 @@ def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], dropped: 
             for name, difference in graphs.items()
         }
     write_json(folder / "configs" / METADATA, metadata)
-    card, kind = folder / "docs" / CARD, {"shipped": shipped, "replaced": bool(dropped)}
+    card, kind = folder / "docs" / CARD, {"shipped": shipped, "measured": "eval_metrics" in metadata}
     honest = honest_card(card.read_text(encoding="utf-8"), metadata["weights_sha256"], **kind)
     card.write_text(honest, encoding="utf-8")
     (folder / CARD).write_text(hub_card(honest, metadata), encoding="utf-8")

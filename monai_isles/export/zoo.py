@@ -30,12 +30,13 @@ _OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is t
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool) -> str:
+def honest_card(card: str, weights_sha256: str, *, shipped: bool, measured: bool) -> str:
     """Return the card of an export, true to the weights inside and under the model zoo's headings.
 
-    ``shipped``: there are weights; ``replaced``: they stand in place of those with which the results were measured.
+    ``shipped``: there are weights; ``measured``: the results of the card are theirs, not those of other weights.
     """
-    if shipped and _NONE_SHIPPED in card:
+    bare = shipped and _NONE_SHIPPED in card
+    if bare:
         card = card.replace(_NONE_SHIPPED, _OWN.format(weights_sha256))
         row = f"| Weights | `models/model.pt` |\n| SHA-256 | `{weights_sha256}` |"
         card = card.replace("| Weights | none shipped |", row)
@@ -43,7 +44,7 @@ def honest_card(card: str, weights_sha256: str, *, shipped: bool, replaced: bool
         card = re.sub(r"## Metrics\n.*?\n(?=\n## |\Z)", lambda _: unknown, card, flags=re.DOTALL)
     for ours, theirs in _HEADINGS.items():
         card = re.sub(rf"^## {re.escape(ours)}$", f"## {theirs}", card, flags=re.MULTILINE)
-    return (_REPLACED.format(weights_sha256) if replaced else "") + card
+    return (_REPLACED.format(weights_sha256) if shipped and not measured and not bare else "") + card
 
 
 def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
