@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import re
+import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -235,6 +236,8 @@ def slurm_cluster(path: str | Path, workers: int, needs: Mapping[str, float], ca
     if any(offered.get(name, 0.0) < value for name, value in needs.items()):
         found = f"a case needs {dict(needs)}, a worker has {offered}"
         raise refused("E-COH-08", where=f"{path}: {case}", found=found)
+    if workers and shutil.which("sbatch") is None:  # else the jobs would be waited for without end
+        raise refused("E-COH-12", where=f"--slurm {path}", found="no command sbatch")
     cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
     if workers:
         cluster.scale(n=workers)

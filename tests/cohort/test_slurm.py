@@ -50,6 +50,14 @@ def test_a_case_that_no_slurm_worker_could_take_is_refused(profile: Path) -> Non
         slurm_cluster(profile, 0, {"GPU": 1.0, "MEMORY_GB": 33.0}, "big")
 
 
+def test_a_machine_that_submits_no_jobs_is_told_instead_of_waiting(
+    profile: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("PATH", "")
+    with pytest.raises(IslesError, match=r"E-COH-12: (?s:.*)no command sbatch\n.*login node"):
+        slurm_cluster(profile, 1, {"GPU": 1.0, "MEMORY_GB": 30.0}, "a")
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("cores: 4", "memory"),
     ("[1]", "list, keys with values wanted"),
