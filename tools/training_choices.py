@@ -113,15 +113,15 @@ def dice(maps: Maps, threshold: float, size_vox: int, *, masked: bool) -> np.nda
     return np.array(scores)
 
 
-def score(watched: Maps, tested: Maps, *, masked: bool) -> dict[str, float]:
-    """Choose the pair on the watched scans and score the tested ones by it."""
+def score(validation: Maps, tested: Maps, *, masked: bool) -> dict[str, float]:
+    """Choose the pair on the validation scans and score the tested ones by it."""
     pairs = [(t, s) for t in THRESHOLDS for s in SIZES_VOX]
-    means = [dice(watched, *pair, masked=masked).mean() for pair in pairs]
+    means = [dice(validation, *pair, masked=masked).mean() for pair in pairs]
     best = int(np.argmax(means))
     scores = dice(tested, *pairs[best], masked=masked)
     small = np.array([lesion.sum() * ml < 10 for _, _, lesion, ml in tested])
     best_there = max(dice(tested, *pair, masked=masked).mean() for pair in pairs)
-    return {"threshold": pairs[best][0], "min_size_vox": pairs[best][1], "watched": round(float(means[best]), 4),
+    return {"threshold": pairs[best][0], "min_size_vox": pairs[best][1], "validation": round(float(means[best]), 4),
             "tested": round(float(scores.mean()), 4), "below_10_ml": round(float(scores[small].mean()), 4),
             "best_pair": round(float(best_there), 4)}  # fmt: skip
 
@@ -136,7 +136,7 @@ def table(out: Path) -> str:
         done.setdefault(result["row"], []).append(
             {**result["plain"], "epoch": kept["epoch"], "val_dsc": kept["val_dsc"]}
         )
-    keys = ("epoch", "val_dsc", "watched", "tested", "below_10_ml", "best_pair")
+    keys = ("epoch", "val_dsc", "validation", "tested", "below_10_ml", "best_pair")
     lines = [f"| row | seeds | {' | '.join(keys)} |", "|---|" + "---|" * (1 + len(keys))]
     for row in (row for row in ROWS if row in done):
         means = [float(np.mean([result[key] for result in done[row]])) for key in keys]
@@ -148,7 +148,7 @@ def table(out: Path) -> str:
 def main(words: Sequence[str] | None = None) -> int:
     """Train and score the rows that are not done; print the table."""
     parser = argparse.ArgumentParser(description=str(__doc__).splitlines()[0])
-    parser.add_argument("--train", type=Path, required=True, help="data folder to train on; a third of it is watched")
+    parser.add_argument("--train", type=Path, required=True, help="data folder to train on; a third of it validates")
     parser.add_argument("--test", type=Path, required=True, help="data folder that is scored")
     parser.add_argument("--out", type=Path, required=True)
     parser.add_argument("--rows", nargs="+", default=list(ROWS), choices=list(ROWS), metavar="ROW")
@@ -161,14 +161,14 @@ def main(words: Sequence[str] | None = None) -> int:
     if not (args.out / "list.json").is_file():
         publish_json(args.out / "list.json", make_datalist(args.train, folds=3))
         publish_json(args.out / "test.json", make_datalist(args.test, folds=2))  # half of it is scored
-    watched = load_entries(args.out / "list.json", args.train, folds=[0], keys=FIVE, need_label=True)
+    validation = load_entries(args.out / "list.json", args.train, folds=[0], keys=FIVE, need_label=True)
     tested = load_entries(args.out / "test.json", args.test, folds=[0], keys=FIVE, need_label=True)
     for seed in args.seeds:
         for name in args.rows:
             folder = args.out / f"{name.replace(', ', '_').replace(' ', '_')}_{seed}"
             if not (folder / "scores.json").is_file():
                 config = train(args, ROWS[name], seed, folder)
-                maps = [predict(config, folder / "model.pt", entries) for entries in (watched, tested)]
+                maps = [predict(config, folder / "model.pt", entries) for entries in (validation, tested)]
                 scores = {"plain" if not m else "masked": score(maps[0], maps[1], masked=m) for m in (False, True)}
                 publish_json(folder / "scores.json", {"row": name, "seed": seed, "n": len(tested), **scores})
     print(table(args.out))

@@ -74,7 +74,7 @@ def prediction_arguments(parser: argparse.ArgumentParser, *, app: bool = False) 
     add("--entropy", action="store_true", help="also write <case>/entropy.nii.gz, in bits")
     if not app:
         add("--bids", action="store_true", help="also write the results as BIDS derivatives, in OUT/derivatives")
-    add("--no-report", action="store_true", help="leave out <case>/report.html")
+    add("--no-report", action="store_true", help="leave out pages, table and methods text")
     if not app:
         add("--dry-run", action="store_true",
             help="check bundle, weights, inputs and OUT, print the plan, and stop")  # fmt: skip

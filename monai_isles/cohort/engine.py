@@ -102,8 +102,8 @@ def run_cases(
     with open_client(needs, tasks, place) as client:
         from distributed.client import FutureCancelledError, FuturesCancelledError
 
-        watched = declared_resources(client) if place.get("cluster") else ()
-        compared = {name: value for name, value in needs.items() if name in watched}
+        declared = declared_resources(client) if place.get("cluster") else ()
+        compared = {name: value for name, value in needs.items() if name in declared}
         submit = partial(_submit, client, partial(attempt, work, strict=strict), compared)
         done = progress(_records(client, submit, tasks), title, total=len(tasks), unit=unit)
         try:

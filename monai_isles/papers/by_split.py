@@ -164,8 +164,8 @@ def _lines(study: Study, trained: Trained) -> list[dict[str, Any]]:
 
 
 def _head(request: Request, predictions: OutOfFold, counts: Sequence[int], what: Mapping[str, Any]) -> PaperHead:
-    trained, watched, tested = counts
-    split = (f"test part of {trained}/{watched}/{tested} scans (training/validation/test) that splits no subject, "
+    trained, validation, tested = counts
+    split = (f"test part of {trained}/{validation}/{tested} scans (training/validation/test) that splits no subject, "
              f"the validation part chose the epoch, {predictions.plan.max_epochs} epochs a row")  # fmt: skip
     return request.head(what["title"], predictions, split, what.get("notes", ()))
 

@@ -33,7 +33,7 @@ def parts_list(phantom_folder: Path, tmp_path_factory: pytest.TempPathFactory) -
 
 
 @pytest.mark.long
-def test_a_row_is_trained_on_one_part_watched_on_another_scored_on_the_third_and_not_done_again(
+def test_a_row_is_trained_on_one_part_validated_on_another_scored_on_the_third_and_not_done_again(
     phantom_folder: Path, parts_list: Path, tmp_path: Path
 ) -> None:
     study = Study(BUNDLE, parts_list, phantom_folder, overlays=("small.json",))
