@@ -108,7 +108,7 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
             tiles[label] = numbers[key][1] + unit
     if case.truth is None and case.probability is not None:
         tiles["Highest probability"] = f"{float(case.probability.max()):.2f}"
-    return tiles | {label: text for label, text in perfusion_tiles(case.result).items() if label != "Network lesion"}
+    return tiles | {label: text for label, text in perfusion_tiles(case.result).items() if label != "Predicted lesion"}
 
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
@@ -167,7 +167,7 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the volumes that a reader looks for first."""
     shown: dict[str, str] = {}
     if result.get("lesion_ml") is not None:
-        shown["Network lesion"] = f"{result['lesion_ml']:.1f} ml"
+        shown["Predicted lesion"] = f"{result['lesion_ml']:.1f} ml"
         if result.get("lesion_ml_interval"):
             low, high = result["lesion_ml_interval"]
             shown["Lesion, 90 % interval"] = f"{low:.1f}–{high:.1f} ml"

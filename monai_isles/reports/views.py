@@ -15,7 +15,7 @@ from monai_isles.reports.slices import head_box
 MASKS = {
     "core": ("core (threshold)", "#ff4d5e"),
     "hypoperfused": ("hypoperfused (threshold)", "#35c3ff"),
-    "lesion": ("network lesion", "#ff9a2e"),
+    "lesion": ("predicted lesion", "#ff9a2e"),
 }
 
 
