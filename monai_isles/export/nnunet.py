@@ -48,11 +48,11 @@ def export_nnunet(
 ) -> NnunetDataset:
     """Write ``<out>/Dataset<number>_<name>`` for nnU-Net v2: images, labels, ``dataset.json``, ``splits_final.json``.
 
-    The channels are CT and its maps; in a list of MRI, the still images that every case has. Images keep their values
-    and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the list's
-    folds, which never split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``.
-    A channel named CT is normalised by nnU-Net as CT, every other one by its z-score. A case that cannot be read is
-    left out.
+    The channels are CT and its maps; in a list of MRI, the still images that most cases have. Images keep their values
+    and their grid; the channels of a case lie on one grid. ``splits_final.json`` holds the list's folds, which never
+    split a subject; nnU-Net looks for it in ``nnUNet_preprocessed/Dataset<number>_<name>``. A channel named CT is
+    normalised by nnU-Net as CT, every other one by its z-score. A case that lacks an image or cannot be read is left
+    out.
 
     Args:
         data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
@@ -101,17 +101,18 @@ def export_nnunet(
 
 
 def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:
-    """Return the chosen channels, else CT and its maps, else the still MRI that every case has."""
+    """Return the chosen channels, else CT and its maps, else the still MRI that most cases have."""
     entries = [*(content.get("training") or []), *(content.get("test") or [])]
     if modalities is None and any(entry.get("ct") for entry in entries):
         return list(CT_CHANNELS)  # a DWI in such a list was taken later, and the mask drawn on it
-    still = [
-        key for key, item in MODALITIES.items() if not item.time_series and all(entry.get(key) for entry in entries)
-    ]
-    if not still or (modalities is not None and not set(modalities) <= set(still)):
-        found = f"requested {', '.join(modalities or ['none'])}; in every case {', '.join(still)}"
+    still = [key for key, item in MODALITIES.items() if not item.time_series]
+    cases = {key: sum(bool(entry.get(key)) for entry in entries) for key in still}
+    most = [key for key in still if 2 * cases[key] > len(entries)]
+    chosen = most if modalities is None else list(modalities)
+    if not chosen or not all(cases.get(key) for key in chosen):
+        found = f"requested {', '.join(modalities or ['none'])}; in most cases {', '.join(most)}"
         raise refused("E-NNU-04", where=str(content.get("name")), found=found)
-    return still if modalities is None else list(modalities)
+    return chosen
 
 
 def _write(

@@ -94,25 +94,27 @@ def test_the_verb_writes_it_and_says_where_the_splits_go(
     assert "E-NNU-01: the nnU-Net data set exists already" in capsys.readouterr().err
 
 
-def test_an_mri_list_gives_the_images_that_every_case_has(
+def test_an_mri_list_gives_the_images_that_most_cases_have(
     data_list: Path, phantom_folder: Path, tmp_path: Path
 ) -> None:
-    """Two cases of which one has ADC too: FLAIR and DWI are the channels, the images of the phantom in their place."""
-    entries = json.loads(data_list.read_text())["training"][:2]
-    about = ("case", "subject", "label")
-    made = [
-        {**{key: e[key] for key in about}, "fold": n, "flair": e["cbf"], "dwi": e["mtt"]} for n, e in enumerate(entries)
-    ]
+    """Three cases, the images of the phantom in their place: the last has no FLAIR, only the first has ADC."""
+    entries = json.loads(data_list.read_text())["training"]
+    about = ("case", "subject", "label", "fold")
+    made = [{**{key: e[key] for key in about}, "flair": e["cbf"], "dwi": e["mtt"]} for e in entries]
     made[0]["adc"] = entries[0]["cbv"]
+    del made[2]["flair"]
     publish_json(tmp_path / "mri.json", {"name": "mri", "training": made})
     done = export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path / "raw")
     described = json.loads((done.folder / "dataset.json").read_text())
     assert described["channel_names"] == {"0": "DWI", "1": "FLAIR"} and done.training == 2
+    assert "flair" in done.left_out["case_1_again"].lower()
     source = nibabel.load(phantom_folder / entries[0]["mtt"]).get_fdata()
     written = nibabel.load(done.folder / f"imagesTr/{made[0]['case']}_0000.nii.gz").get_fdata()
     np.testing.assert_allclose(written, source, rtol=1e-6, atol=1e-6)
-    with pytest.raises(IslesError, match="E-NNU-04: no such image(?s:.*)requested adc; in every case dwi, flair"):
-        export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path, modalities=["adc"])
+    chosen = export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path / "dwi", modalities=["dwi"])
+    assert chosen.training == 3 and not chosen.left_out
+    with pytest.raises(IslesError, match="E-NNU-04: no such image(?s:.*)requested t2; in most cases dwi, flair"):
+        export_nnunet(tmp_path / "mri.json", phantom_folder, tmp_path, modalities=["t2"])
 
 
 def test_a_ct_list_may_name_its_channels(data_list: Path, phantom_folder: Path, tmp_path: Path) -> None:
