@@ -85,6 +85,7 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     _write_onnx(network, onnx, windows[-1], sizes)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecationWarning)
+        warnings.simplefilter("ignore", FutureWarning)  # what torch 2.14 makes of the former
         runners = {script: torch.jit.load(str(script), map_location="cpu"), onnx: _onnx_runner(onnx)}
     return {path: require_agreement(network, run, windows, path) for path, run in runners.items()}
 

@@ -71,8 +71,7 @@ def test_a_stage_of_the_vnet_adds_its_input_channel_after_channel() -> None:
 @pytest.mark.parametrize(("kind", "options"), SMALL)
 def test_the_networks_survive_torchscript(kind: type, options: dict) -> None:
     network, x = kind(2, **options).eval(), torch.randn(1, 2, 20, 16, 2)
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(network)
+    scripted = torch.jit.script(network)
     torch.testing.assert_close(scripted(x), network(x))
 
 

@@ -63,8 +63,7 @@ def test_fixed_and_noisy_part_make_the_whole() -> None:
 
 def test_the_network_survives_torchscript() -> None:
     network, x = AsymmetricResUNet(2, 3).eval(), torch.randn(1, 3, 48, 32)
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(network)
+    scripted = torch.jit.script(network)
     torch.testing.assert_close(scripted(x), network(x))
 
 

@@ -89,8 +89,7 @@ def test_every_parameter_learns() -> None:
 
 def test_the_network_survives_torchscript() -> None:
     network, x = PSPNet(base_channels=2).eval(), torch.randn(1, 5, 33, 32)
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(network)
+    scripted = torch.jit.script(network)
     torch.testing.assert_close(scripted(x), network(x))
 
 

@@ -45,8 +45,7 @@ def test_the_normalisation_is_a_choice() -> None:
 
 def test_the_network_survives_torchscript() -> None:
     network, x = RonnebergerUNet(3, base_channels=2).eval(), torch.randn(1, 3, 33, 32)
-    with pytest.warns(DeprecationWarning, match="torch.jit.script"):
-        scripted = torch.jit.script(network)
+    scripted = torch.jit.script(network)
     torch.testing.assert_close(scripted(x), network(x))
 
 
