@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 
 import pytest
+import second_phantom
 from sklearn.metrics import roc_auc_score
 
 from monai_isles.bundle.bundle import Bundle, known_bundles
@@ -41,7 +42,8 @@ def test_the_systems_of_the_papers_and_the_baseline_have_weights() -> None:
 def found_lesion(bundle: Bundle, folder: Path, out: Path) -> float:
     """Return the chance that a voxel of the first case's lesion has a higher probability than one outside it."""
     entry = make_datalist(folder, folds=2)["training"][0]
-    case = folder / Path(entry[bundle.config("inference")["modalities"][0]]).parents[1]
+    image = folder / entry[bundle.config("inference")["modalities"][0]]
+    case = image.parent if image.parents[1] == folder else image.parents[1]
     words = ["--overlay", *bundle.overlays] if bundle.overlays else []
     words += ["--fast"] if "fast_step" in bundle.config("inference") else []
     assert main(["predict", str(case), "--bundle", str(bundle.root), "--out", str(out), *words, "--no-report"]) == 0
@@ -54,6 +56,12 @@ def found_lesion(bundle: Bundle, folder: Path, out: Path) -> float:
 @pytest.mark.parametrize("name", ["abulnaga", "clerigues", "unet"])
 def test_ct_weights_find_the_lesion_of_another_seed(name: str, phantom_folder: Path, tmp_path: Path) -> None:
     assert found_lesion(Bundle(ROOT / name), phantom_folder, tmp_path / "out") > 0.9
+
+
+@pytest.mark.parametrize("name", ["abulnaga", "clerigues", "fusion", "unet"])
+def test_ct_weights_find_the_lesion_of_another_generator(name: str, tmp_path: Path) -> None:
+    second_phantom.main([str(tmp_path / "data"), "--cases", "2", "--seed", "17"])
+    assert found_lesion(Bundle(ROOT / name), tmp_path / "data", tmp_path / "out") > 0.9
 
 
 @pytest.mark.long
