@@ -1,8 +1,8 @@
 """Ischemic stroke lesion segmentation with MONAI: published systems as bundles. Research only, not a medical device.
 
 >>> import monai_isles
->>> monai_isles.load_bundle("clerigues").metadata["weights_sha256"][:4]
-'22ff'
+>>> monai_isles.load_bundle("clerigues").config("inference")["modalities"]
+['ct', 'cbf', 'cbv', 'mtt', 'tmax']
 """
 
 from typing import TYPE_CHECKING
