@@ -76,7 +76,7 @@ class Job:
 
     @property
     def first(self) -> Job | None:
-        """Return the training on other data that gives the first weights, beside ``out``; None without one."""
+        """Return the training before this one, on other data or settings, beside ``out``; None without one."""
         first = self.recipe.get("first")
         return first and replace(
             self, recipe={**self.recipe, **first, "first": None}, out=self.out.with_name(f"{self.out.name}_first")
@@ -142,7 +142,7 @@ def simulate(folder: Path, words: str) -> None:
 
 
 def train(job: Job) -> Path:
-    """Train to the end, or go on from the last checkpoint; first on other data where the recipe says so."""
+    """Train to the end, or go on from the last checkpoint; first in another way where the recipe says so."""
     run, settings = job.out / "run", job.settings
     if (run / "run.json").is_file():
         return run
@@ -289,7 +289,8 @@ def command(job: Job) -> str:
     whole = f"python tools/weights.py {job.bundle.name} --out runs/weights/{job.bundle.name}"
     jobs = [part for part in (job.first, job) if part]
     lines = [line for part in jobs for line in training_commands(part, initial=job.first is not None and part is job)]
-    return "\n".join([whole, f"# it begins with these {'four' if job.first else 'two'} commands", *lines])
+    lines = list(dict.fromkeys(lines))  # both trainings may be on the same scans
+    return "\n".join([whole, f"# it begins with these {('two', 'three', 'four')[len(lines) - 2]} commands", *lines])
 
 
 def training_commands(job: Job, *, initial: bool) -> list[str]:
