@@ -5,32 +5,46 @@ from __future__ import annotations
 import ast
 import doctest
 import importlib
+import os
+import re
 from pathlib import Path
+from typing import Any
 
-import numpy as np
 import pytest
-import torch
 
 import monai_isles
-from monai_isles.phantom import make_dataset
 
 ROOT = Path(__file__).parents[1]
 WITH_EXAMPLES = [path for path in sorted((ROOT / "monai_isles").rglob("*.py")) if ">>> " in path.read_text("utf-8")]
 MODULES = [".".join(path.relative_to(ROOT).with_suffix("").parts).removesuffix(".__init__") for path in WITH_EXAMPLES]
-KNOWN = {"np": np, "torch": torch, "nn": torch.nn}  # docs/api/index.md states these
+ASSUMED = re.findall(r"```python\n(.*?)```", (ROOT / "docs/api/index.md").read_text("utf-8"), re.DOTALL)
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return the folder in which all examples run, so that they share the small data set that they make."""
+    """Return the folder in which all examples run, so that they share the small data sets that they make."""
     return tmp_path_factory.mktemp("examples")
 
 
+@pytest.fixture(scope="session")
+def assumed(folder: Path) -> dict[str, Any]:
+    """Return the names that docs/api/index.md makes for the examples, made in their folder."""
+    known: dict[str, Any] = {}
+    here = os.getcwd()
+    try:
+        os.chdir(folder)
+        exec("\n".join(ASSUMED), known)
+    finally:
+        os.chdir(here)
+    return known
+
+
 @pytest.mark.parametrize("module", MODULES)
-def test_the_examples_of_a_module_run(module: str, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_the_examples_of_a_module_run(
+    module: str, folder: Path, assumed: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.chdir(folder)
-    known = KNOWN | {"folder": make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)}
-    result = doctest.testmod(importlib.import_module(module), extraglobs=known, optionflags=doctest.ELLIPSIS)
+    result = doctest.testmod(importlib.import_module(module), extraglobs=assumed, optionflags=doctest.ELLIPSIS)
     assert result.attempted and not result.failed
 
 

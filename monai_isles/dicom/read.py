@@ -87,11 +87,7 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
     Raises: ``E-DCM-01`` no pydicom, ``E-DCM-02`` nothing there, ``E-DCM-06`` a damaged file, and others.
 
-    >>> from monai_isles.phantom.ct.scan import CaseArrays
-    >>> from monai_isles.phantom.dicom_writer import write_dicom
-    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
-    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> [series.kind for series in find_series(write_dicom(case, "study_2"))]
+    >>> [series.kind for series in find_series(study)]
     ['ct', 'ctp', 'cbf']
     """
     dicom = scan_dicom(folder)
@@ -120,12 +116,8 @@ def read_series(
     impossible values.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
 
-    >>> from monai_isles.phantom.ct.scan import CaseArrays
-    >>> from monai_isles.phantom.dicom_writer import write_dicom
-    >>> image, series = np.zeros((16, 16, 2), np.float32), np.full((20, 16, 16, 2), 35, np.int16)
-    >>> case = CaseArrays({"ct": image, "cbf": image}, series, image, spacing_mm=(1.0, 1.0, 5.0), dt_s=1.0)
-    >>> read_series(write_dicom(case, "study_3"), kind="ctp").array.shape
-    (20, 16, 16, 2)
+    >>> read_series(study, kind="ctp").array.shape
+    (40, 64, 64, 1)
     """
     dicom = scan_dicom(folder)
     refuse(dicom.findings)

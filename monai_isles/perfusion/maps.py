@@ -89,10 +89,6 @@ def perfusion_maps(
     Shapes: ``series_hu`` (T, H, W, D), ``mask`` (H, W, D) bool.  Units: HU, s, mm.
     Raises: those of ``prepare_series`` and ``measured_maps``.
 
-    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
-    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
     >>> maps = perfusion_maps(series, 1.0, spacing_mm=(3.0, 3.0, 5.0))
     >>> round(float(np.median(maps.tmax[maps.brain])))  # seconds after the artery
     4
@@ -135,10 +131,6 @@ def measured_maps(
 
     Source: Fieselmann et al., Int J Biomed Imaging 2011, doi:10.1155/2011/467563; ``tests/perfusion/test_measured.py``.
 
-    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]  # s, voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> bolus = np.exp(-0.5 * ((t[:, None, None, None] - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery 4 s earlier
-    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
     >>> maps = measured_maps(prepare_series(series, spacing_mm=(3.0, 3.0, 5.0), dt_s=1.0), method="bcsvd")
     >>> round(float(np.median(maps.tmax[maps.brain])))  # seconds after the artery
     4

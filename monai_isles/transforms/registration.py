@@ -110,10 +110,7 @@ def register_mirror(
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in space Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521, section 3.1; start and check ours, ``tests/transforms/test_registration.py``.
 
-    >>> from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, static_hu, tissues_of
-    >>> subject, pose = Subject(np.random.default_rng(1)), Pose(tilt_deg=6, shift_px=(0, 0), roll_deg=0, level_mm=18)
-    >>> tissues = tissues_of(subject, pose, Grid((256, 256, 1), (0.9, 0.9, 10.0)))
-    >>> round(register_mirror(static_hu(tissues), (0.9, 0.9)).mirror.angle_deg)
+    >>> round(register_mirror(tilted, (0.9, 0.9)).mirror.angle_deg)
     6
     """
     if method not in METHODS:

@@ -50,10 +50,7 @@ class SymmetricModalitiesd(MapTransform):
     Source: Clèrigues 2019, doi:10.1016/j.compbiomed.2019.103487; in three dimensions Clèrigues 2020,
         doi:10.1016/j.cmpb.2020.105521; ``tests/transforms/test_symmetry.py``, ``test_symmetry_volume.py`` beside it.
 
-    >>> from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, static_hu, tissues_of
-    >>> subject, pose = Subject(np.random.default_rng(1)), Pose(tilt_deg=6, shift_px=(0, 0), roll_deg=0, level_mm=18)
-    >>> tissues = tissues_of(subject, pose, Grid((256, 256, 1), (0.9, 0.9, 10.0)))
-    >>> ct = torch.from_numpy(static_hu(tissues)[None])
+    >>> ct = torch.from_numpy(tilted[None])
     >>> add = SymmetricModalitiesd(["ct", "tmax"], maps=["tmax"])
     >>> case = add({"ct": ct, "head": ct, "tmax": torch.ones_like(ct)})
     >>> case["tmax_sym"].shape == ct.shape, case["mirror"]["method"]
@@ -138,12 +135,8 @@ class UprightHeadd(MapTransform):
         method: of ``register_mirror``.
     Raises: ``E-REG-04`` to ``E-REG-06``.
 
-    >>> from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject, brain_of, static_hu, tissues_of
-    >>> subject, pose = Subject(np.random.default_rng(1)), Pose(tilt_deg=6, shift_px=(0, 0), roll_deg=0, level_mm=18)
-    >>> tissues = tissues_of(subject, pose, Grid((256, 256, 1), (0.9, 0.9, 10.0)))
-    >>> ct = MetaTensor(torch.from_numpy(static_hu(tissues)[None]), affine=np.diag([0.9, 0.9, 10.0, 1.0]))
-    >>> brain = MetaTensor(torch.from_numpy(brain_of(tissues)[None]).float(), affine=ct.affine)
-    >>> case = UprightHeadd("ct")({"ct": ct, "head": ct, "brain": brain})
+    >>> ct = MetaTensor(torch.from_numpy(tilted[None]), affine=np.diag([0.9, 0.9, 10.0, 1.0]))
+    >>> case = UprightHeadd("ct")({"ct": ct, "head": ct, "brain": (ct > 0).float()})
     >>> case["ct"].shape, round(case["mirror"]["angle_deg"])
     (torch.Size([1, 96, 128, 1]), 6)
     """

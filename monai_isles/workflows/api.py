@@ -177,11 +177,7 @@ def measure_perfusion(
         dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
     Raises: those of ``monai-isles perfusion``.
 
-    >>> t, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None, None]  # s, voxels from the middle
-    >>> head = np.select([r < 23, r < 26], [35.0, 1000.0], -1000.0)  # brain, bone and air in HU
-    >>> bolus = np.exp(-0.5 * ((t - np.where(r < 3, 11, 15)) / 3) ** 2)  # an artery, tissue 4 s later
-    >>> series = (head + np.where(r < 3, 300, 8) * bolus * (r < 23)).astype(np.float32)
-    >>> maps = measure_perfusion((series, np.diag([3.0, 3.0, 5.0, 1.0])), dt_s=1.0)
+    >>> maps = measure_perfusion((np.moveaxis(series, 0, -1), np.diag([3.0, 3.0, 5.0, 1.0])), dt_s=1.0)
     >>> tmax = maps.array("tmax")
     >>> round(float(np.median(tmax[maps.array("brain") > 0])))  # seconds after the artery
     4
