@@ -10,6 +10,7 @@ import numpy as np
 from scipy import stats
 
 from monai_isles.errors import refused
+from monai_isles.evaluation.summary import draw_subjects, mean_interval
 
 Row = Mapping[str, Any]
 TESTED = ("dsc", "ppv", "sensitivity", "hd_mm")
@@ -81,14 +82,13 @@ def compare_rows(
     difference = (values[:, 1] - values[:, 0])[defined]
     subjects = [str(pair[0]["subject"]) for pair, fine in zip(pairs, defined, strict=True) if fine]
     _, of_case = np.unique(subjects, return_inverse=True)
-    counts = np.bincount(of_case) if len(subjects) else np.zeros(0)
-    sums = np.bincount(of_case, weights=difference) if len(subjects) else np.zeros(0)
+    by_subject, several = np.bincount(of_case, difference) / np.bincount(of_case), len(set(subjects)) > 1
     return {
         "metric": metric,
         "undefined": int((~defined).sum()),
         "cases": _tests(difference),
-        "subjects": _tests(sums / counts),
-        "ci95": _interval(sums, counts, resamples, seed),
+        "subjects": _tests(by_subject),
+        "ci95": mean_interval(difference, draw_subjects(subjects, resamples, seed)) if several else None,
         "bootstrap": {"resamples": resamples, "seed": seed, "level": 0.95, "unit": "subject"},
     }
 
@@ -108,15 +108,6 @@ def _tests(difference: np.ndarray) -> dict[str, Any]:
         w = stats.wilcoxon(difference)
         result |= {"w": float(w.statistic), "p_wilcoxon": float(w.pvalue)}
     return result
-
-
-def _interval(sums: np.ndarray, counts: np.ndarray, resamples: int, seed: int) -> list[float] | None:
-    """Return the 95 % interval of the mean over cases when subjects are drawn with replacement."""
-    n = len(counts)
-    if n < 2:
-        return None
-    draws = np.random.default_rng(seed).multinomial(n, np.full(n, 1 / n), size=resamples)
-    return [float(end) for end in np.percentile((draws @ sums) / (draws @ counts), (2.5, 97.5))]
 
 
 def _pair(first: Sequence[Row], second: Sequence[Row]) -> list[tuple[Row, Row]]:

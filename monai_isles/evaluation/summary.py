@@ -41,8 +41,8 @@ def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> d
     >>> summarise(rows)["metrics"]["dsc"]["mean"]
     1.0
     """
-    draws = _draws(rows, resamples, seed)
-    metrics = _metrics(rows, METRICS, draws)
+    draws = draw_subjects([str(row["subject"]) for row in rows], resamples, seed)
+    metrics = {name: _statistics(_column(rows, name), draws) for name in METRICS}
     for name, largest in LARGEST.items():
         values = _column(rows, name)
         metrics[name]["imputed"] = _statistics(np.where(np.isnan(values), _column(rows, largest), values), draws)
@@ -63,16 +63,13 @@ def _strata(rows: Sequence[Row], resamples: int, seed: int) -> dict[str, Any]:
         own = [row for row in rows if size_stratum(float(row["lesion_ml_ref"])) == name]
         result[name] = _counts(own)
         if own:
-            result[name]["metrics"] = _metrics(own, BY_SIZE, _draws(own, resamples, seed))
+            draws = draw_subjects([str(row["subject"]) for row in own], resamples, seed)
+            result[name]["metrics"] = {key: _statistics(_column(own, key), draws) for key in BY_SIZE}
     return result
 
 
 def _column(rows: Sequence[Row], name: str) -> np.ndarray:
     return np.array([float(row[name]) for row in rows])
-
-
-def _metrics(rows: Sequence[Row], names: Sequence[str], draws: np.ndarray) -> dict[str, Any]:
-    return {name: _statistics(_column(rows, name), draws) for name in names}
 
 
 def _counts(rows: Sequence[Row]) -> dict[str, int]:
@@ -88,12 +85,19 @@ def _counts(rows: Sequence[Row]) -> dict[str, int]:
     }
 
 
-def _draws(rows: Sequence[Row], resamples: int, seed: int) -> np.ndarray:
-    """Return how often every case is drawn, ``(resamples, cases)``."""
-    names, of_case = np.unique([str(row["subject"]) for row in rows], return_inverse=True)
+def draw_subjects(subjects: Sequence[str], resamples: int, seed: int) -> np.ndarray:
+    """Return how often every case is drawn with its subject, ``(resamples, cases)``."""
+    names, of_case = np.unique(subjects, return_inverse=True)
     random = np.random.default_rng(seed)
     times = random.multinomial(len(names), np.full(len(names), 1 / len(names)), size=resamples)
     return times[:, of_case]
+
+
+def mean_interval(values: np.ndarray, draws: np.ndarray) -> list[float]:
+    """Return the 95 % interval of the mean over the drawn cases."""
+    drawn = draws.sum(axis=1)  # a draw may hold no case with this metric
+    means = (draws[drawn > 0] @ values) / drawn[drawn > 0]
+    return [float(end) for end in np.percentile(means, (2.5, 97.5))]
 
 
 def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
@@ -104,9 +108,5 @@ def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
     q1, median, q3 = np.percentile(kept, (25, 50, 75))
     numbers = {"mean": kept.mean(), "sd": kept.std(ddof=1) if kept.size > 1 else math.nan}
     numbers |= {"median": median, "q1": q1, "q3": q3}
-    interval, draws = None, draws[:, defined]
-    if kept.size > 1:
-        drawn = draws.sum(axis=1)  # a draw may hold no case with this metric
-        means = (draws[drawn > 0] @ kept) / drawn[drawn > 0]
-        interval = [float(end) for end in np.percentile(means, (2.5, 97.5))]
+    interval = mean_interval(kept, draws[:, defined]) if kept.size > 1 else None
     return {"n": int(kept.size), **{key: finite_or_none(value) for key, value in numbers.items()}, "ci95": interval}

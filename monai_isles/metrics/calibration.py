@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 from scipy.optimize import minimize
 from scipy.special import expit, logit
-from scipy.stats import beta, rankdata
+from scipy.stats import beta, mannwhitneyu
 
 from monai_isles.errors import refused
 from monai_isles.metrics.volume import paired_volumes
@@ -99,11 +99,9 @@ def uncertainty_auroc(uncertainty: np.ndarray, wrong: np.ndarray) -> float:
     1.0
     """
     u, w = _voxels(uncertainty, wrong)
-    n_wrong, n_right = int(w.sum()), int((~w).sum())
-    if not n_wrong or not n_right:
+    if w.all() or not w.any():
         return math.nan
-    ranks = float(rankdata(u)[w].sum())  # Mann-Whitney: rank sum of the wrong voxels
-    return (ranks - n_wrong * (n_wrong + 1) / 2) / (n_wrong * n_right)
+    return float(mannwhitneyu(u[w], u[~w], method="asymptotic").statistic) / (int(w.sum()) * int((~w).sum()))
 
 
 def uncertainty_errors(uncertainty: np.ndarray, wrong: np.ndarray) -> np.ndarray:
