@@ -42,12 +42,6 @@ def test_bars_of_different_n_say_both() -> None:
     assert "n 20 to 24" in architecture_bars(rows).axes[0].get_title(loc="left")
 
 
-@pytest.mark.parametrize(("rows", "words"), [([], "no row"), ([BARS[0], BARS[0]], "two rows for PSPNet, focal")])
-def test_bars_without_rows_or_with_two_for_one_are_refused(rows: list, words: str) -> None:
-    with pytest.raises(IslesError, match=rf"E-REP-11: the rows do not fit the figure\n.*\n.*{words}"):
-        architecture_bars(rows)
-
-
 def cases() -> list[dict[str, object]]:
     sizes = {"small": 9.9, "medium": 10.0, "medium too": 50.0, "large": 51.0, "none": 0.0}
     return [
