@@ -75,7 +75,7 @@ def _volume_panels(
     for index, (place, (name, cases)) in enumerate(zip(places, per_case.items(), strict=False)):
         place.set(xlabel=x, ylabel=y if index % columns == 0 else "")
         look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
-        pair = finite_pairs(cases, "lesion_ml_ref", "lesion_ml_pred")
+        pair = finite_rows(cases, "lesion_ml_ref", "lesion_ml_pred")
         panels.append((place, name, pair, {**look, "alpha": 0.75, "linewidths": 0}))
     for place in places[len(panels) :]:
         place.set_visible(False)
@@ -95,7 +95,7 @@ def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
     figure, labels = blank(7.2, 0.62 * len(per_case) + 0.95), []
     (place,) = plot_axes(figure, 1, 1)
     for index, (name, cases) in enumerate(per_case.items()):
-        values = column(cases, "dsc")
+        values = finite_rows(cases, "dsc")[:, 0]
         labels.append(f"{shorten(name, 34, placeholder='…')}, n {len(values)}")
         _strip(place, index, values, SERIES[index % len(SERIES)], MARKERS[index % len(MARKERS)])
         median = f"{np.median(values):.2f}" if values.size else "–"
@@ -109,16 +109,10 @@ def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
     return figure
 
 
-def column(rows: Rows, key: str) -> np.ndarray:
-    """Return the finite numbers of one column; texts, blanks and nan are left out."""
-    numbers = np.array([number(row.get(key)) for row in rows], dtype=np.float64)
-    return numbers[np.isfinite(numbers)]
-
-
-def finite_pairs(rows: Rows, first: str, second: str) -> np.ndarray:
-    """Return the rows where both columns hold a finite number. Shapes: (n, 2)."""
-    both = np.array([[number(row.get(key)) for key in (first, second)] for row in rows]).reshape(-1, 2)
-    return both[np.isfinite(both).all(axis=1)]
+def finite_rows(rows: Rows, *keys: str) -> np.ndarray:
+    """Return the rows where each of these columns holds a finite number. Shapes: (n, keys)."""
+    numbers = np.array([[number(row.get(key)) for key in keys] for row in rows]).reshape(-1, len(keys))
+    return numbers[np.isfinite(numbers).all(axis=1)]
 
 
 def number(value: object) -> float:

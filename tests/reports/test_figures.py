@@ -11,7 +11,7 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.reports.canvas import svg_text
 from monai_isles.reports.curves import best_epoch, read_curves, training_curves
-from monai_isles.reports.figures import column, dice_plot, finite_pairs, volume_scatter
+from monai_isles.reports.figures import dice_plot, finite_rows, volume_scatter
 
 ROWS = [
     {"dsc": "0.5", "lesion_ml_ref": "10", "lesion_ml_pred": "12"},
@@ -31,9 +31,9 @@ CURVES = [
 
 
 def test_blanks_and_nan_are_left_out_of_a_column() -> None:
-    assert column(ROWS, "dsc").tolist() == [0.5, 0.7]
-    assert finite_pairs(ROWS, "lesion_ml_ref", "lesion_ml_pred").tolist() == [[10, 12], [30, 28]]
-    assert finite_pairs([], "a", "b").shape == (0, 2)
+    assert finite_rows(ROWS, "dsc").tolist() == [[0.5], [0.7]]
+    assert finite_rows(ROWS, "lesion_ml_ref", "lesion_ml_pred").tolist() == [[10, 12], [30, 28]]
+    assert finite_rows([], "a", "b").shape == (0, 2)
 
 
 def test_the_scatter_states_r2_about_identity_and_n() -> None:
