@@ -124,10 +124,7 @@ class Bundle:
         return self.metadata.get("weights_sha256")
 
     def metadata_of(self, weights_sha256: Sequence[str]) -> dict[str, Any]:
-        """Return the part of the metadata that holds for these weights.
-
-        If it names other weights, results and training (``OF_WEIGHTS``) are left out, and ``other_weights`` says so.
-        """
+        """Return the metadata; without ``OF_WEIGHTS``, and with ``other_weights``, if they name other weights."""
         content = self.metadata
         named = content.get("weights_sha256")
         if not named or set(weights_sha256) == {named}:
@@ -301,9 +298,7 @@ def _merge(config: ConfigParser, pairs: Iterable[tuple[str, object]]) -> None:
 def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[Finding]:
     """Return every finding about a bundle: a name, a folder, one config file, or a zip, which is unpacked aside.
 
-    Args:
-        unpack: folder for the content of a zip, moved there in one step if it has no errors.
-    Raises: ``E-USE-70`` when there is nothing to unpack, ``E-FILE-18`` and ``E-FILE-10`` for the folder.
+    The content of a zip without errors is moved to ``unpack`` in one step.
     """
     path = _place_of(path)
     if not _is_zip(path):

@@ -179,11 +179,7 @@ def _harmless(option: str, value: str) -> bool:
 
 
 def judge_config(path: str | Path) -> list[Finding]:
-    """Return the unsafe or unreadable parts of one config file; an empty list means that it may run.
-
-    Allowed: ``_target_`` names that ``target_fault`` accepts; ``@`` references; expressions that ``expression_fault``
-    accepts. Nothing is imported, resolved or evaluated.
-    """
+    """Return the unsafe or unreadable parts of one config file; nothing is imported, resolved or evaluated."""
     path = Path(path)
     content, findings = _parse(path)
     for place, value in _walk(content, ""):

@@ -41,11 +41,7 @@ NOTICE = "Research only, not a medical device."
 
 
 def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentParser:
-    """Return the parser; only ``verb``'s own module is loaded, the others show one line.
-
-    Args:
-        whole: show every option in the help; else those in the verb's ``ADVANCED`` work but are not shown.
-    """
+    """Return the parser; only ``verb``'s own module is loaded; the help shows its ``ADVANCED`` options if ``whole``."""
     parser = argparse.ArgumentParser(prog="monai-isles", description=f"Ischemic stroke lesion segmentation. {NOTICE}")
     parser.add_argument("--version", action="version", version=f"monai-isles {__version__}. {NOTICE}")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True)

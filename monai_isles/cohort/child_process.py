@@ -25,9 +25,7 @@ def run_with_parent(
     """Run ``command`` with its output in ``log`` and return its exit code; it does not outlive this process.
 
     A watcher process holds the read end of a pipe, which closes when this process ends, also when it is killed.
-
-    Args:
-        stop: event that another thread sets to end the command.
+    Another thread ends the command by ``stop``.
     """
     log.parent.mkdir(parents=True, exist_ok=True)
     watcher = [sys.executable, "-S", str(Path(__file__).resolve()), *command]

@@ -203,11 +203,9 @@ def _require_same_version(client: Client) -> None:
 
 
 def read_profile(path: str | Path) -> dict[str, Any]:
-    """Return the keyword arguments of a Slurm profile, checked by name and kind.
+    """Return the keyword arguments of a Slurm profile: those of dask-jobqueue's SLURMCluster, checked by name and kind.
 
-    Keys are those of dask-jobqueue's SLURMCluster; ``resources`` (numbers by name) are declared by each worker.
-
-    Source: dask-jobqueue's documentation of SLURMCluster; ``tests/cohort/test_slurm.py``.
+    ``resources`` (numbers by name) are declared by each worker.
     """
     path = Path(path)
     try:

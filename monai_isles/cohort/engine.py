@@ -81,12 +81,9 @@ def run_cases(
 
     A fault of one case is its record, ``{"outcome": "failed", "error": ...}``. A case whose worker dies is repeated
     by another one, finally with no other case running; if that worker dies too, the case is recorded as failed and the
-    others continue. ``work`` publishes its results itself (``monai_isles.io.publish``) and returns a small record.
+    others continue. ``work`` is a function of a module, so that other processes find it by name; it publishes its
+    results itself (``monai_isles.io.publish``) and returns a small record.
 
-    Args:
-        work: function of a module, so that other processes find it by name; it should skip a case that an earlier run
-            finished.
-        strict: raise the first fault of a case instead of recording it.
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
     """
     require_place(place)

@@ -52,7 +52,6 @@ def score_out_of_fold(members: Members) -> list[Row]:
 def predict_unseen(folder: Path, out: Path) -> dict[str, dict[str, object]]:
     """Predict the list's test section with all folds' networks and the searched T and Smin; return the records.
 
-    A case that was predicted with the same networks and settings is not predicted again.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
     """
     from monai_isles.data.entries import load_entries
@@ -86,7 +85,6 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
 
     Args:
         folder: a data folder; else the test section of the members' data list, which may be empty.
-        cut: threshold and smallest component in voxels; by default the larger of two classes.
     Source: Abulnaga & Rubin 2018, section 5.2: five focal and five cross-entropy networks, probabilities averaged.
     """
     from monai_isles.data.datalist import read_datalist

@@ -101,10 +101,9 @@ def read_map(case: Case, path: Path) -> tuple[np.ndarray, Image]:
 def score_maps(
     cases: Sequence[Case], read: CaseMap, title: str, cuts: Mapping[int, tuple[float, int]] | None = None
 ) -> list[Row]:
-    """Return one row per case, with ``fold``: its scores at the threshold and smallest size of its fold.
+    """Return one row per case, with ``fold``: its scores at the threshold and smallest component (voxels) of its fold.
 
-    Args:
-        cuts: threshold and smallest component in voxels by fold; by default the larger of two classes.
+    Without ``cuts`` the larger of two classes counts.
     """
     lines = []
     for case in progress(cases, f"scoring {title}"):

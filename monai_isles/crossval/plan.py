@@ -38,8 +38,6 @@ class Plan:
             and the scored scans are not used; ``split``: one training on the part ``TRAINING`` of a list of three
             parts, stopped by ``VALIDATION``, scored on ``TEST``, which is not used otherwise.
         cases: names of the scored cases by fold.
-        overlays, settings: changes to the bundle's configs.
-        data_name, simulated: of the data list; simulated data are not of patients.
         fingerprints: SHA-256 of configs, data list and every input file.
         left_out: reasons for cases of the list that are neither trained on nor scored, by name.
     """
@@ -107,10 +105,8 @@ def make_plan(
     """Return the plan and its data list after every check that is possible before the work.
 
     Args:
-        data_list: list with the folds; else one is made from the data folder.
-        dataset_dir: data folder; by default that of the bundle's own config.
+        data_list, dataset_dir: by default a list made from the data folder, which is that of the bundle's config.
         folds: of a list to be made (by default its layout's); with a list it must be the list's own.
-        strict: refuse a case with missing files instead of leaving it out.
     """
     from monai_isles.data.entries import load_entries
 

@@ -38,12 +38,10 @@ def case_grid(
     """Return Dice, Hausdorff distance and excess of ``binarise(probability, T, S)`` over ``reference`` for every pair.
 
     Components do not touch. So each has its own size, overlap and largest distance to the reference, computed once per
-    threshold; the value for every smallest size is a sum or a maximum over the components that remain. The distance to
-    the reference is one map per case.
+    threshold; the value for every smallest size is a sum or a maximum over the components that remain.
 
     Shapes: two equal shapes ``(H, W, D)``; ``(thresholds, sizes)`` each out.
-    Units: thresholds 0..1, sizes in voxels; distances in voxels, nan where exactly one mask is empty; excess in voxels
-    above those of the reference.
+    Units: voxels; a distance is nan where exactly one mask is empty.
     Source: ours; equal to ``binarise``, ``dsc`` and ``hd_vox`` in ``tests/crossval/test_case_grid.py``.
     """
     require_settings(thresholds, sizes_vox)
@@ -99,10 +97,7 @@ def _row(
 
 @dataclass(frozen=True)
 class Choice:
-    """Hold one pair of the grid and the score that chose it.
-
-    Units: ``min_size_vox`` voxels, or mm3 of a grid by ``sizes_mm3``.
-    """
+    """Hold one pair of the grid, see ``GridScores``, and the score that chose it."""
 
     threshold: float
     min_size_vox: int
@@ -215,9 +210,6 @@ def protocol_tables(predictions: OutOfFold, grid: GridScores, **bootstrap: int) 
     """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
 
     The way in which its trainings were stopped is a property of the folder and part of each name.
-
-    Args:
-        bootstrap: ``resamples`` and ``seed``.
     """
     folds = [cast(int, case.fold) for case in predictions.cases]
     shared = grid.choose()

@@ -68,10 +68,7 @@ PAUSE_S = 0.2
 
 @dataclass(frozen=True)
 class Step:
-    """Describe one child process: ``title`` for the bar, its command, and its log file.
-
-    ``done`` is a file that exists once the step need not be run again; None without such a file.
-    """
+    """Describe one child process; the file ``done`` exists once it need not be run again."""
 
     title: str
     command: list[str]

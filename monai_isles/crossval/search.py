@@ -89,10 +89,9 @@ def search_folder(
 
 @dataclass(frozen=True)
 class Calibrated:
-    """Hold the calibration of a network and its pair on cases not trained on.
+    """Hold the calibration of a network on cases not trained on, and the threshold moved by it.
 
     Args:
-        threshold: that of the pair, on the scale of the calibrated probability.
         curve: predicted lesions in five bins of their confidence, with the number that touches a true lesion.
         before, after: reliability of the probability over all voxels that a window reached.
     """

@@ -32,9 +32,6 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     """Return the map columns of one case, empty without ``probability.nii.gz`` in the folder of the mask.
 
     The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
-
-    Args:
-        mask: ``<case>/lesion.nii.gz``; the maps and ``result.json`` lie beside it.
     """
     files = {name: mask.with_name(f"{name}.nii.gz") for name in ("probability", "uncertainty")}
     if not mask.name.startswith("lesion.") or not files["probability"].is_file():

@@ -34,8 +34,6 @@ def find_references(
 
     Args:
         ref_dir: reference folder, or the data folder that ``data_list`` is relative to.
-        data_list: take the cases of this list instead of looking through the folder.
-        section, folds: part of the list; all folds when None.
         left_out: receives the fault of every case with unusable files; without it the first is raised.
     """
     faults: list[Finding] | None = None if left_out is None else []
@@ -73,10 +71,7 @@ def find_predictions(
 ) -> tuple[dict[str, Path | None], list[str]]:
     """Find the mask of every case (None if missing), and the predictions without a reference.
 
-    Args:
-        pred_dir: ``<case>/lesion.nii.gz`` as ``predict`` writes it, or ``<case>.nii.gz``.
-        allow_missing: continue without the missing ones.
-        left_out: takes the fault of every case without a mask, while another one has one.
+    ``left_out`` takes the fault of every case without a mask, while another one has one.
     """
     paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}

@@ -93,8 +93,6 @@ def score_cases(
     Args:
         mask_of: returns the reader of a case's mask on its reference's grid, and of further entries of its row.
         left_out: receives the fault of every case that cannot be scored, as long as another one can.
-    Raises: the fault of the only case that cannot be scored, ``E-EVAL-08`` for several, ``E-EVAL-50`` for one whose
-    fault has no code; those of ``monai_isles.cohort.engine.run_cases``.
     """
     tasks = [Task(case.name, (case, mask_of(case), method, connectivity)) for case in cases]
     records = run_cases(_score, tasks, **place, title=f"scoring {method}")

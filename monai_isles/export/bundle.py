@@ -107,8 +107,7 @@ def write_layout(
     """Write ``configs``, ``docs``, ``models/model.pt`` and ``LICENSE`` of a flat bundle; the metadata comes later.
 
     The card moves into ``docs``, beside the figures it shows. A calibration goes along with the weights it is of alone.
-    ``overlays`` are laid over what trains and predicts; what holds for shipped weights alone goes no further.
-    ``settings`` (threshold, smallest component) go into what predicts and evaluates.
+    ``overlays`` are laid over what trains and predicts; ``settings`` go into what predicts and evaluates.
     """
     changed = [Bundle(source).overlay(name) for name in overlays]
     for part in ("configs", "docs", "models"):
@@ -182,11 +181,9 @@ CHECKSUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Exported:
-    """Hold the files of an export.
+    """Hold the files of an export, and by how much the logits of each graph deviate from the network's.
 
-    Args:
-        differences: largest deviation of each graph's logits from the network's, by file.
-        dropped: measured results left out of the metadata because they belong to other weights.
+    ``dropped``: measured results left out of the metadata because they belong to other weights.
     """
 
     folder: Path

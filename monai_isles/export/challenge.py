@@ -44,9 +44,6 @@ def export_challenge(
 ) -> Submission:
     """Pack the masks of the test section by ``challenge_names``, uncompressed NIfTI on the grid of their images.
 
-    Args:
-        pred_dir: what ``predict`` wrote for that section, ``<case>/lesion.nii.gz``.
-        archive: the zip to write; the others as for ``challenge_names``.
     Source: isles-challenge.org; ``tests/export/test_challenge.py``.
     """
     images, names = challenge_names(data_list, dataset_dir, description=description, id_of=id_of)
@@ -76,11 +73,7 @@ def challenge_names(
     Prefix and id are those of an image of the case: the CT of ISLES 2018; the FLAIR of SISS and the T1c of SPES, to
     which the challenge's description says that the others were registered; the MTT of ISLES 2016 and 2017, as a
     participant's public script has it. Which image gives the id is our reading: no upload was made with it, and
-    ``id_of`` names another.
-
-    Args:
-        description: letters, digits, ``_`` and ``-``.
-        id_of: modality whose file name starts with the prefix and ends in the id.
+    ``id_of`` names another. The description has letters, digits, ``_`` and ``-``.
     """
     if not _DESCRIPTION.fullmatch(description):
         raise refused("E-CHAL-03", where="description", found=repr(description))

@@ -55,10 +55,8 @@ def export_nnunet(
     out.
 
     Args:
-        data_list, dataset_dir: the list and the folder its paths are relative to; every training case has a fold.
         number: 1 to 999, unique among nnU-Net's data sets.
         name: letters, digits, ``_`` and ``-``; default the list's name.
-        modalities: the channels, in place of those above.
     Source: nnU-Net v2's dataset format and manual data splits; ``tests/export/test_nnunet.py``.
     """
     content = read_datalist(data_list, dataset_dir)

@@ -60,7 +60,6 @@ class SynthesisLoss(nn.Module):
         discriminator: for the ``gan`` kinds; trained elsewhere (``monai_isles.training.DiscriminatorStep``). One of
             more channels than the image sees ``condition`` before it.
         gan_weight: weight of the adversarial term beside the pixel term.
-        reading: see above.
     Raises: ``E-LOSS-32`` unknown kind or reading, ``E-LOSS-33`` no network, ``E-LOSS-34`` no weights, and others.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), equations (6) to (8), gamma 1.2; the trainings of the encoder
         but ``"joint"`` are ours; ``tests/losses/test_synthesis.py``.
@@ -180,7 +179,6 @@ class PseudoDWILoss(nn.Module):
     Shapes: output fields ``(N, 2, H, W)``, ``(N, 1, H, W)``, ``(N, 1, H, W)`` or None; target ``(N, 3, H, W)``: lesion,
     DWI scaled to 0..1, weight map A. For plain logits the DWI may be left out. A scalar out.
     Args:
-        alpha, beta: weights of the two synthesis terms.
         segmentation: ``StrokeSegmentationLoss()`` when None.
         synthesis: for both ``L_g`` and ``L_e``; ``SynthesisLoss("w-l2")`` when None.
         explicit: False leaves ``L_e`` out (row ``F_h*`` of Table 2).

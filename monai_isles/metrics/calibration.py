@@ -198,10 +198,7 @@ def fit_volume_errors(
     The error of a case is the difference of ``log(1 + ml)``: relative for a large volume, absolute for a small one.
     Groups hold equal numbers of cases; there are as many groups as the cases allow. The bounds include the prediction.
 
-    Units: ml.
-    Args:
-        pred_ml, ref_ml: of cases that no network was trained on.
-        groups: most groups by size.
+    Units: ml, of cases that no network was trained on.
     Returns:
         ``up_to_ml`` (None: the last), ``low``, ``high`` and ``n`` of each group, the smallest predictions first; none
         below 19 cases.

@@ -21,9 +21,6 @@ def image_quality(
     computed in plane on the whole slice, then averaged over the region. Without lesion the local values are nan.
 
     Shapes: all (H, W, D). Units: images on the scale 0..1, of which 1 is the data range; PSNR in dB.
-    Args:
-        pseudo, dwi, lesion: synthesised image, true image, binary mask.
-        dilation_vox: width of the border that the region adds to the lesion's box.
     Raises: ``E-MET-11`` shapes that differ or are not volumes, ``E-MET-12`` slices below 11 x 11 voxels.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/metrics/test_image.py``.
 
@@ -50,10 +47,7 @@ def image_quality(
 
 
 def lesion_region(lesion: np.ndarray, dilation_vox: int = DILATION_VOX) -> np.ndarray:
-    """Return the box around the lesion of each slice, widened on all four sides and cut at the image border.
-
-    Shapes: (H, W, D) binary in and out. Source: ours, see ``image_quality``.
-    """
+    """Return the box around the lesion of each slice, widened on all four sides and cut at the image border."""
     region = np.zeros(lesion.shape, bool)
     for level in np.flatnonzero(lesion.any(axis=(0, 1))):
         places = np.argwhere(lesion[..., level])

@@ -84,7 +84,7 @@ def make(request: Request) -> tuple[list[str], dict[str, Any]]:
 
 
 def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> RowResult:
-    """Cross-validate and search one row in ``out/<key>/paper`` (and ``out/<key>/nested``); keep finished parts.
+    """Cross-validate and search one row in ``out/<key>/paper`` (and ``out/<key>/nested``).
 
     The second table is the nested protocol where ``nested`` trains again for it, else the same trainings with T and
     Smin of each fold chosen on the other folds.

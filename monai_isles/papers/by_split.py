@@ -109,11 +109,8 @@ def parameters_m(plan: Plan) -> float:
 
 
 def pseudo_dwi_scores(predictions: OutOfFold) -> dict[str, dict[str, float]]:
-    """Return SSIM and PSNR by case, over the whole image and around the lesion.
+    """Return SSIM and PSNR (dB) by case, over the whole image and around the lesion; the DWI scaled as in training.
 
-    The true DWI is scaled as in training, by its minimum and 99th percentile.
-
-    Units: PSNR in dB.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.1; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
     scores = {}

@@ -154,9 +154,7 @@ def method_masks(results: Mapping[str, Scored], case: Case) -> tuple[np.ndarray,
 def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
     """Return ``(title, image, masks by name)`` of up to ``count`` scans: the slice of each with most lesion.
 
-    Shapes: image and masks ``(H, W)``. Units: the image is CT in HU, cut to 0..80.
-    Args:
-        results: by method, its out-of-fold maps and scored lines; the first method's Dice ranks the scans.
+    The first method's Dice ranks the scans. Units: the image is CT in HU, cut to 0..80.
     Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36).
     """
     first, drawn = next(iter(results.values())), []
@@ -186,9 +184,6 @@ def contour_grid(
     """Return one picture a case with the outline of every mask, the colours named below.
 
     Shapes: image and masks (H, W) in array order, RAS+; shown front up, the patient's right on the left.
-    Args:
-        cases: title, image, masks by name; the first mask is drawn first and widest.
-        colours: colour by the name of the mask; the truth orange, focal red, cross-entropy cyan by default.
     Source: Abulnaga and Rubin 2018 (doi:10.1007/978-3-030-11723-8_36), Figure 4.
     """
     if not cases:

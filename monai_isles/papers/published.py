@@ -22,11 +22,8 @@ def papers() -> dict[str, Path]:
 def published_tables(paper: str | Path) -> dict[str, Rows]:
     """Return every table of one paper, ``{"table1": {row: {"n", "metrics": {key: {"mean", "sd", "n"}}}}}``.
 
-    Units: Dice, PPV (precision) and sensitivity (recall) 0 to 1, distances mm or voxels as the key says, PSNR dB, sizes
-    in voxels, parameters in millions. A number that is not printed is None; text beside a number (``unit``) says where
-    it is in another unit.
-    Args:
-        paper: name of its bundle, or the bundle's folder.
+    Units: overlaps 0 to 1, distances mm or voxels as the key says, PSNR dB, sizes in voxels, parameters in millions;
+    ``unit`` beside a number says where it is in another. A number that is not printed is None.
     """
     folder = paper if isinstance(paper, Path) else _require_known(paper, papers())
     return {name: printed_rows(table) for name, table in Bundle(folder).paper["published"].items()}
@@ -35,10 +32,7 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
 def published_rows(name: str) -> Rows:
     """Return the rows of one paper to print with a cohort, by paper, data and method.
 
-    ``threshold`` and ``min_size_vox`` are the pair that the paper chose.
-
-    Args:
-        name: a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
+    ``name`` is a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
     """
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()

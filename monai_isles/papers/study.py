@@ -45,9 +45,7 @@ class PaperRow:
 
     Args:
         table: key of the table or figure it belongs to.
-        name: as the paper prints it.
         key: short name, and the folder of its training.
-        overlays: config files and rows of the bundle that make it.
         column: of a table that has one column a training.
         trained_as: key of the row whose networks it predicts with; ``predicts_with`` are the ids that may differ.
         optional: trained only if requested by name.
@@ -82,10 +80,7 @@ def paper_rows(bundle: Path) -> list[PaperRow]:
 
 
 def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) -> list[PaperRow]:
-    """Return the rows of some tables in the paper's order: all but the optional ones, or those named.
-
-    A name is as the paper prints it, or as the row's key says, with or without the table.
-    """
+    """Return the rows of some tables in the paper's order: all but the optional ones, or those named."""
     rows = [row for table in tables for row in paper_rows(bundle) if row.table == table]
     unknown = [name for name in names if not any(row.has_name(name) for row in rows)]
     if unknown:
@@ -96,13 +91,7 @@ def chosen_rows(bundle: Path, tables: Sequence[str], names: Sequence[str] = ()) 
 
 @dataclass(frozen=True)
 class Study:
-    """Hold the settings that all rows of a table share.
-
-    Args:
-        overlays: config files of the bundle; they lie above the rows' own, or below where ``paper.json`` says
-            ``rows_win``.
-        settings: value by id; they win over all files.
-    """
+    """Hold what all rows of a table share: overlays below or above the rows' own (``rows_win``), settings above all."""
 
     bundle: Path
     data_list: Path | None = None

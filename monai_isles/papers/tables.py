@@ -40,8 +40,7 @@ class PaperHead:
 
     Args:
         split: which part of the data they are, and what trained and chose.
-        command: the command that makes the table again; no path of a machine in it.
-        notes: further sentences, below the table.
+        command: makes the table again; no path of a machine in it.
     """
 
     title: str
@@ -68,14 +67,11 @@ def columns(keys: Sequence[str], own: Mapping[str, Sequence[Any]]) -> list[Colum
 def method_grid(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequence[Column]) -> list[list[str]]:
     """Return the cells of a table, headings first: each of our rows, the published one below it, the others last.
 
-    Units: those of the rows times the scale of the metric.
     Args:
-        ours: ``{"name", "n", "metrics": {key: {"mean", "sd", "n"}}, ...}``, so ``{"name": ..., **summarise(rows)}``
-            will do; ``published`` names the row of the paper where it has another name, ``of`` what n counts
-            (default: cases).
-        published: rows by name, as ``published_tables(paper)[table]`` gives them.
-        metrics: a key that is not in ``metrics`` is looked up in the row itself and its ``volumes``, so ``threshold``
-            or ``r2`` work too.
+        ours: ``{"name": ..., **summarise(cases)}``; ``published`` names the row of the paper where it has another name,
+            ``of`` what n counts (default: cases).
+        published: one of ``published_tables``.
+        metrics: a key that is not in the row's ``metrics`` is looked up in the row itself and its ``volumes``.
     """
     grid = [["row", "n", *(column.title for column in metrics)]]
     for kind, name, row in _lines(ours, published):
@@ -178,10 +174,7 @@ def publish_table(
     head: PaperHead,
     tests: Sequence[Mapping[str, Any]] = (),
 ) -> str:
-    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text.
-
-    ``ours``, ``published`` and ``metrics`` are as for ``method_grid``.
-    """
+    """Write ``name.txt``, ``.csv`` and ``.html``, with tests also ``name_tests.json`` and ``.csv``; return the text."""
     grids, below = [method_grid(ours, published, metrics)], [*_NOTES, *head.notes]
     text = "\n".join([*head.lines, "", *as_lines(grids[0]), "", *below]) + "\n"
     words = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})

@@ -23,10 +23,7 @@ _BANNER = "Research only, not a medical device"
 
 
 def captures(case: CaseView) -> dict[str, np.ndarray]:
-    """Return the pictures of a case by name: ``summary`` and ``mosaic``, (rows, columns, 3) uint8.
-
-    No name, number or date of the patient stands on them, nor the name of the case, which may hold one.
-    """
+    """Return ``summary`` and ``mosaic``, (rows, columns, 3) uint8, without the name of the patient or of the case."""
     shown = even_indices(case.lesion.shape[2], MOST_SLICES)
     return {"summary": pixels(summary_figure(case)), "mosaic": pixels(case_montage(case, shown))}
 

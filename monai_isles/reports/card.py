@@ -28,12 +28,10 @@ def model_card(facts: Mapping[str, Any]) -> str:
     Args:
         facts: every name of ``REQUIRED``, and any of ``OPTIONAL``; with ``weights`` None every name of
             ``WITHOUT_WEIGHTS`` instead, and the card says that none are shipped and the bundle has to be trained,
-            or ``bare`` instead: why nothing has to be. ``metrics`` and ``published`` are
-            summaries by method name; ``not_intended_use``, ``inputs``, ``outputs``, ``limits``, ``references`` and
-            ``notes`` are lists of sentences; ``commands`` and ``versions`` map labels to text; ``cost`` has every name
-            of ``COST`` and any of ``OPTIONAL_COST``, None for a number that was not measured; ``results`` says where
-            the measured numbers stand; ``curves_figure`` and ``picture`` are addresses relative to the card; the rest
-            is text or numbers.
+            or ``bare`` instead: why nothing has to be. ``metrics`` and ``published`` are summaries by method name;
+            ``not_intended_use``, ``inputs``, ``outputs``, ``limits``, ``references`` and ``notes`` are lists of
+            sentences; ``commands`` and ``versions`` map labels to text; ``cost`` has every name of ``COST`` and any of
+            ``OPTIONAL_COST``, None for a number that was not measured; the rest is text or numbers.
     Raises: ``E-REP-08`` listing every missing or unknown fact.
     Source: ours, with what a reader of a card needs to judge it; ``tests/reports/test_card.py``.
 

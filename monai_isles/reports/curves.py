@@ -115,8 +115,6 @@ def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
     """Return one panel a series: its summed intensity over the frames, start T_s and end T_e of the stage marked.
 
     Units: frames, counted from 1; the intensity as a share of its range.
-    Args:
-        stages: title, and ``perfusion_stage`` of a ``result.json``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 3.
     """
     figure = blank(4.4 * len(stages), 2.6)

@@ -50,8 +50,7 @@ class Cohort(Scores):
 
     Args:
         cases: drawn one at a time, so a generator limits the memory.
-        provenance: label to text: versions, bundle, SHA-256 of the weights, command.
-        published: rows of a paper by name, in the form of ``summaries``, printed below them as measured on other data.
+        published: rows of a paper by name, in the form of ``summaries``.
         mirrored: show the mirrored channels of every case whose result says how they were made.
     """
 
@@ -153,10 +152,7 @@ def find_sources(
     """Return the files of every scored case, in the order of its rows; nothing is read but ``result.json``.
 
     Images come from the reference folder where it is in the ISLES layout, else from where ``result.json`` says.
-
-    Args:
-        ref_dir: ISLES folder, or masks named like the predictions.
-        part: ``scored_part``.
+    ``part`` is ``scored_part``.
     """
     for option, folder in (("--pred", pred_dir), ("--ref", ref_dir)):
         if not Path(folder).is_dir():
@@ -178,8 +174,6 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
     """Read one case; images are laid on the grid of its reference by their place in mm, as viewers do.
 
     An image that cannot be drawn is left out, with a remark: the scores do not rest on it.
-
-    Raises: ``E-REP-04`` for masks that are not those of the scores, and those of reading a mask or a map.
     """
     name, several = source.case.name, {"truth": source.case.label_values}
     kinds = {"truth": "label", "lesion": "label", "uncertainty": None, **dict.fromkeys(SYNTHETIC)}

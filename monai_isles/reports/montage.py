@@ -26,11 +26,9 @@ _ANATOMY_TOP = 99.5
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold one column: its volume (H, W, D), the values shown darkest and brightest, and whether it has outlines.
+    """Hold one column: its volume (H, W, D), shown where ``inside``, the values shown darkest and brightest.
 
-    Args:
-        inside: where the volume is shown, (H, W, D); everywhere when None.
-        mark: a word on every picture of the column.
+    ``mark`` is a word on every picture of the column.
     """
 
     title: str
@@ -56,9 +54,8 @@ class Panel:
 def panels(case: CaseView) -> list[Panel]:
     """Return the columns for the images of the case: anatomy, synthetic images, maps, predictions.
 
-    Units: CT 0 to 80 HU and maps in the colours and windows of ``LOOKS``, the same on every page; a map in another
-    unit from 0 to its 95th (CBF, CBV) or 99th percentile in the brain. MR images to their 99.5th percentile,
-    probability 0 to 1, uncertainty from 0 to its 99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as
+    Units: CT and maps in the colours and windows of ``LOOKS``, the same on every page, a map in another unit from 0 to
+    its percentile there; uncertainty from 0 to its 99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as
     the true one is scaled for training.
     """
     inside = brain(case.images, case.lesion.shape)
@@ -124,11 +121,8 @@ def case_montage(
 
     Displayed radiologically: front up, the patient's right on the left, lettered R and L. The reference is outlined in
     white, the prediction in orange and masks of thresholds in the colours of ``MASKS``; in the last column true
-    positives are green, false positives red, false negatives blue.
+    positives are green, false positives red, false negatives blue. ``columns`` are ``panels`` of the case.
 
-    Args:
-        headings, bars: draw the titles above, the colour scales below.
-        columns: of the case, where they are known already.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 4, for the three colours; the rest is ours.
     """
     columns = panels(case) if columns is None else columns

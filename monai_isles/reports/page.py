@@ -89,10 +89,7 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
 
 
 def cohort_page(cohort: Cohort, out: str | Path) -> None:
-    """Write the page of a cohort: methods side by side, figures, every case with its slices, provenance.
-
-    Cases are drawn one at a time, so memory holds one case's arrays and the text of the page.
-    """
+    """Write the page of a cohort: methods side by side, figures, every case with its slices, provenance."""
     sheets = [
         sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)
         for index, case in enumerate(cohort.cases, start=1)
@@ -159,13 +156,10 @@ _ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
 def publish_case_page(
     entry: Mapping[str, object], maps: Mapping[str, Any], result: Mapping[str, object], path: Path
 ) -> None:
-    """Write ``report.html`` of one case; no reference is drawn or scored.
+    """Write ``report.html`` of a case without reference: its images (of a series alone its first frame) and maps.
 
-    Drawn are the images that the case has (``drawn_keys``; of a series alone its first frame), the maps, and the
-    synthetic images among the maps.
-
-    Shapes: ``maps`` holds ``probability``, ``lesion`` and, where there is one, ``uncertainty`` as (1, H, W, D), and so
-    a network's own images (``SYNTHETIC``).
+    Shapes: ``maps`` holds ``probability``, ``lesion``, and ``uncertainty`` and a network's own images (``SYNTHETIC``)
+    where there are some, as (1, H, W, D).
     """
     images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
     if not images:

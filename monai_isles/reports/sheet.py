@@ -29,11 +29,9 @@ WORDS: dict[str, dict[str, str]] = tomllib.loads(Path(__file__).with_name("words
 def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored: bool = True) -> SimpleNamespace:
     """Turn the arrays of a case into numbers and pictures for the templates, without the paths of the prediction.
 
-    ``numbers`` hold (value to sort by, text), ``tiles`` and ``facts`` label to text; ``target`` is the predicted
-    region, ``notes`` are needed to read the pictures, ``mirrored`` and ``mirror`` show the images in the head's mirror
-    and how it was found, ``stage`` is the curve of the series with the perfusion stage that the network was given,
-    ``remarks`` are unusual or repaired properties of the input. Drawn are up to ``most_slices`` around the lesion, of
-    a measured series up to 16 of all.
+    ``numbers`` hold (value to sort by, text), ``mirrored`` and ``mirror`` show the images in the head's mirror and how
+    it was found, ``stage`` is the curve of the series with the perfusion stage that the network was given. Drawn are up
+    to ``most_slices`` around the lesion, of a measured series up to 16 of all.
     """
     numbers, result, drawn, stage = _numbers(case), case.result, None, None
     read = result.get("modalities") or case.images

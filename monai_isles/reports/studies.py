@@ -28,13 +28,9 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Column:
-    """Describe one column of the table.
+    """Describe one column: its name in the files, its label on the page, and its path in ``result.json``.
 
-    Args:
-        name, label: in the files, and on the page with its unit.
-        path: place in ``result.json``.
-        measured: outliers are sought and the distribution is drawn.
-        form: how the page prints a number.
+    ``measured``: outliers are sought and the distribution is drawn.
     """
 
     name: str

@@ -88,18 +88,14 @@ def in_ascii(text: str) -> str:
 
 
 def as_text(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full.
-
-    Args:
-        published: the same form with fewer entries: ``{"n", "metrics": {"dsc": {"mean", "sd"}}, "volumes": {"r2"}}``.
-    """
+    """Return the table for a terminal, columns aligned, Dice with its interval and the counts in full."""
     return "\n".join([*as_lines(_grid(rows, published)), "", *notes(rows, published)])
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
     """Return GitHub Markdown: a column for each method, then a table for each paper, and the notes below.
 
-    A published row is named ``paper: row``. Names cannot break the tables.
+    A published row is named ``paper: row``.
     """
     head, *lines = _grid(rows, published)
     tables: list[Iterable[Sequence[str]]] = [zip(*_drop_empty_columns([head, *lines[: len(rows)]]), strict=True)]
@@ -197,11 +193,7 @@ def _counts(name: str, row: Mapping[str, Any]) -> str:
 
 
 def summary_table(summary: Mapping[str, Any]) -> str:
-    """Return the methods side by side (mean and SD), the intervals, the counts, and the rules for empty masks.
-
-    Args:
-        summary: content of ``summary.json`` of ``monai-isles evaluate``.
-    """
+    """Return the table of a ``summary.json`` in the signs of every terminal, with its counts and rules below."""
     first = next(iter(summary["methods"].values()))
     kind = "simulated data, not patients" if summary["simulated"] else "data as given"
     head = f"{summary['data']} ({kind}): {first['n']} cases of {first['subjects']} subjects"

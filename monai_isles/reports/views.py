@@ -58,9 +58,7 @@ class CaseView:
     Units: ``images`` in the unit of their modality, ``probability`` 0 to 1, ``spacing_mm`` in mm.
     Args:
         images: array by modality key, all of them drawn.
-        probability, uncertainty: None where there is none; one network in one pass has no uncertainty.
         scores: the case's row of ``per_case.csv``, None without a reference.
-        simulated: the data are the phantom's.
         synthetic: array by name of ``SYNTHETIC``: images that a network made.
         masks: by name of ``MASKS``, beside the lesion; a case that has some is shown slice by slice in a viewer.
         record: content of ``perfusion.json``: the curves of artery and vein, their voxels, the movement of the head.

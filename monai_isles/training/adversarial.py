@@ -22,7 +22,6 @@ class DiscriminatorStep:
 
     Args:
         discriminator: judges ``(N, 1, H, W)`` images, or perfusion maps and image together; on the trainer's device.
-        loss: the trainer's loss, whose ``parts`` say whether the generator is trained.
     Source: Mao 2017 (arXiv:1611.04076); Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.1.
 
     >>> judge = nn.Conv2d(1, 1, 1)

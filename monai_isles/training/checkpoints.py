@@ -44,8 +44,7 @@ class Checkpoints:
 
     Args:
         network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
-        evaluator, metric, mode: engine and name of the metric, and whether its ``min`` or its ``max`` is best. Without
-            an engine (a training on all scans) the last epoch's weights are kept.
+        evaluator, metric, mode: as of ``EarlyStop``; without an engine the last epoch's weights are kept.
         objects: what else has a state: the optimiser, the early stop, the curves.
         describe: named objects whose ``repr`` states the settings; a resume with others is refused.
         writes: False in all processes but the first, which reads for all of them: the others need no access to

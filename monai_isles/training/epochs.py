@@ -213,7 +213,6 @@ class Curves:
     channel has none. Counts are summed over all processes. The device is synchronised only at the epoch's end.
 
     Args:
-        path, writes: the CSV, rewritten whole at the end of every epoch by the process that ``writes``.
         evaluators: engines that ran on the epoch's network; None stands for no validation.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), Figure 3.
 

@@ -28,10 +28,8 @@ class FixedRule(Engine):
     ``left_out`` which cases could not be scored. The metric stands in ``state.metrics``.
 
     Args:
-        network: module with the rule; it must have neither parameters nor buffers.
         evaluator, metric: engine over the fold's cases and the name of its metric; None scores nothing.
         max_epochs: accepted and ignored: a second epoch would equal the first.
-        train_handlers: attached as a trainer of MONAI attaches its own.
     Raises: ``E-TRAIN-02`` the run is finished already, ``E-TRAIN-60`` the network has something to learn.
 
     >>> from monai_isles.networks.threshold_rule import ThresholdRule

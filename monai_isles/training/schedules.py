@@ -95,9 +95,8 @@ class PlateauSchedule:
     Attach it after the validation and before the checkpoints, and give it to them as an object. torch counts one epoch
     more before it reduces (``patience`` is what it tolerates); here it is the paper's number.
 
-    Args:
-        evaluator, metric, mode: as of ``EarlyStop``; without an engine the rate stays.
-        min_delta: smallest gain that counts.
+    ``evaluator``, ``metric`` and ``mode`` are as of ``EarlyStop``; without an engine the rate stays.
+
     Raises: ``E-TRAIN-05`` for another mode, ``E-TRAIN-21`` for an impossible factor or patience.
     Source: Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.6: Dice, a tenth after 20 epochs.
 

@@ -80,7 +80,6 @@ class AutocastInferer(SimpleInferer):
 
     Args:
         bf16: short for ``TrainingSpeed("bf16")``; False without ``speed`` is MONAI's plain call, bit for bit.
-        speed: precision, layout and compiling.
 
     >>> AutocastInferer(bf16=True)(torch.ones(1, 2), nn.Linear(2, 1)).dtype
     torch.float32

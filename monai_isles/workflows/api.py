@@ -50,9 +50,7 @@ class Aside:
 class Result:
     """Hold the files of one case in a temporary folder until they are saved; it is deleted with this object.
 
-    Args:
-        record: content of ``result.json`` or ``perfusion.json``.
-        folder: of the files.
+    ``record`` is the content of ``result.json`` or ``perfusion.json``.
 
     >>> from monai_isles.workflows.api import Aside
     >>> folder = Aside()

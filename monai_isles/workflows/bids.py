@@ -36,7 +36,7 @@ def predict_participants(
     A session without the bundle's maps is measured from its CT perfusion series, if it has one.
 
     Args:
-        source, out: BIDS data set, and BIDS derivative data set, in which participants of earlier calls stay.
+        out: BIDS derivative data set, in which participants of earlier calls stay.
         participants: labels, with or without ``sub-``; by default all.
         options: ``choices``, ``entropy``, ``place`` and ``strict`` of ``predict``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.

@@ -49,9 +49,7 @@ def score_folder(
         pred_dir: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``.
         ref_dir: ISLES folder, or masks named like the predictions; with a data list also a URL of such a folder.
         data_list, section, folds: score only the cases of a data list.
-        baseline: score the threshold rules on the same cases; needs the perfusion maps.
         allow_missing: score a missing prediction as an empty mask; else its case is left out, or refused if ``strict``.
-        place: where cases are scored; the files do not depend on it.
         connectivity: of the lesions that are counted: 6 by faces, 26 by edges and corners too.
         strict: refuse if a case cannot be scored; else it is left out by every method, with its reason in ``left_out``.
     """

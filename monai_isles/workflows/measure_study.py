@@ -41,7 +41,6 @@ class MeasuredStudy:
         entry: flat dictionary of paths of the CT and the maps, as a bundle's preprocessing reads it.
         record: content of ``maps/perfusion.json``.
         slices: DICOM files of the first time, one per slice; empty for NIfTI.
-        simulated: the data are the phantom's.
     """
 
     entry: Mapping[str, object]
@@ -50,10 +49,7 @@ class MeasuredStudy:
     simulated: bool
 
     def network_entry(self, optional: Collection[str]) -> dict[str, object]:
-        """Return the entry for a bundle; leave out maps and CT if the bundle measures them from the series.
-
-        Such a bundle measures them itself, so that the series alone gives the same result by every command.
-        """
+        """Return the entry without what a bundle measures itself, so that every command gives the same result."""
         made = {*MAPS, *(["ct"] if self.record["ct"] == _MEAN_CT else [])} if "ctp" in self.entry else set()
         return {key: value for key, value in self.entry.items() if key not in made & set(optional)}
 
@@ -65,10 +61,8 @@ def measure_study(
     """Write ``<out>/<name>/maps``: CT, the maps, brain, ``perfusion.json``; keep existing files of the same source.
 
     The CT is the plain one of the study if it lies on the series' grid, else the mean of the frames before the bolus,
-    with the noise of that mean and the slices of the series.
-
-    Args:
-        series: also write the series itself, repaired and in even frames, for bundles that read it.
+    with the noise of that mean and the slices of the series. ``series`` also writes the series itself, repaired and in
+    even frames, for bundles that read it.
     """
     folder, measured = out / name / "maps", maps_of(name, out, series=series)
     keys = [key for key in measured if key not in ("case", "subject")]
@@ -158,11 +152,7 @@ def map_flags(
 def run_studies(
     work: Callable[[Task], Record], found: Mapping[str, StudyFiles | Record], *, place: Place, **options: Any
 ) -> dict[str, Record]:
-    """Run ``work`` on every study that was found; return one record each, in the order of ``found``.
-
-    Args:
-        options: of ``run_cases``.
-    """
+    """Run ``work`` on every study that was found; return one record each, in the order of ``found``."""
     studies = {name: item for name, item in found.items() if isinstance(item, StudyFiles)}
     if stands_elsewhere(place):
         studies = {name: study.absolute() for name, study in studies.items()}

@@ -34,12 +34,7 @@ RECORD, TABLE = "perfusion.json", "per_case.csv"
 
 @dataclass(frozen=True)
 class Measuring:
-    """Hold how maps are measured: the settings of ``monai_isles.perfusion.measured_maps``.
-
-    Args:
-        dt_s: seconds between frames, or the time of each, instead of the file's.
-        slab_mm: average thin slices of a DICOM series to about this thickness.
-    """
+    """Hold how a series is read and its maps are measured (``monai_isles.perfusion.measured_maps``)."""
 
     method: str | None = None
     truncation: float | str | None = None

@@ -49,7 +49,6 @@ def prediction_entries(
 
     Args:
         paths: case folders and data folders, or the root of the paths of ``data_list``.
-        data_list, section, folds: only the cases of this list.
         resample: images on another grid than a case's first are registered and may be resampled onto it.
     """
     listed: dict[str, Any] = {"data_list": data_list, "section": section if data_list else None, "folds": folds}
@@ -76,9 +75,7 @@ def predict(
 ) -> dict[str, Any]:
     """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
-    Args:
-        find: ``prediction_entries`` of the wanted cases.
-        entropy, bids, report: also write ``entropy.nii.gz``, a BIDS derivative tree, the page of each case and of all.
+    ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages.
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
@@ -200,11 +197,8 @@ def predict_cases(
     (``lesion_confidence``), ``remarks`` (repairs and unusual values), for a case with CBF and Tmax ``perfusion``
     (``perfusion_block``), and the settings and inputs. A case whose ``result.json`` states the same weights, settings,
     inputs and maps is not predicted again. The next case is read and the last one written while the networks run
-    (``overlap``); ``seconds`` counts only a case's own stages.
-
-    Args:
-        after: called with entry, maps and result of each case before its ``result.json`` is written, in the writing
-            thread.
+    (``overlap``); ``seconds`` counts only a case's own stages. ``after`` is called with entry, maps and result of each
+    case before its ``result.json`` is written, in the writing thread.
     """
     stages = _Stages(predictor, out, after, strict)
     read, infer, write = (partial(stages.run, stage) for stage in (stages.read, stages.infer, stages.write))

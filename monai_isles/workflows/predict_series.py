@@ -92,9 +92,7 @@ def publish_results(
 ) -> None:
     """Add ``quality`` to the result and write masks, page and DICOM of one case.
 
-    Shapes: ``maps`` hold ``lesion`` as (1, H, W, D).
-    Args:
-        result: ``result.json`` to be, with ``perfusion`` where the maps allowed it; changed in place.
+    ``maps`` hold ``lesion`` as (1, H, W, D); ``result``, the ``result.json`` to be, is changed in place.
     """
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
@@ -120,10 +118,7 @@ def publish_results(
 def _rule_results(
     measured: MeasuredStudy, result: dict[str, Any], wanted: Wanted
 ) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
-    """Complete ``perfusion`` of the result; return the masks of the threshold rules, and flags on them.
-
-    Without an artery the volumes are removed; else the DAWN profile is added if wanted.
-    """
+    """Complete ``perfusion`` of the result; return the masks of the threshold rules, and flags on them."""
     block = result.get("perfusion") or {}
     if block and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
         block = result["perfusion"] = {"not_computed": NO_ARTERY}
@@ -225,12 +220,7 @@ def predict_series(
 ) -> dict[str, Any]:
     """Measure and predict every study into ``out/<study>`` and return the content of ``out/run.json``.
 
-    Finished parts of a study are kept; a fault is recorded for its study only.
-
-    Args:
-        wanted: results beside those of every prediction; the bundle's metadata are filled in.
-        bids: also write a BIDS derivative tree.
-        reading: ``dt_s``, ``resample`` and ``slab_mm`` of ``measure_study``.
+    Finished parts of a study are kept. ``reading`` is ``dt_s``, ``resample`` and ``slab_mm`` of ``measure_study``.
     """
     config = bundle.config("inference")
     changes, modalities = choices.changes(config.get(), bundle), config["modalities"]
@@ -272,12 +262,7 @@ def process_study(
     task: Task, *, recipe: Recipe, predictor: Predictor | None, wanted: Wanted, reading: Mapping[str, Any],
     optional: Sequence[str], entropy: bool,
 ) -> Record:  # fmt: skip
-    """Process the study of a task with the given predictor, or with the one cached in this process.
-
-    Args:
-        reading: options of ``measure_study``; ``series`` where the bundle reads the series itself.
-        optional: modalities that the bundle may lack.
-    """
+    """Process the study of a task with the given predictor, or with the one cached in this process."""
     predictor = predictor or cache_in_process(recipe, recipe.load)
     folder = recipe.out / task.case
     with quiet():

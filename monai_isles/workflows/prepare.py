@@ -32,7 +32,6 @@ class Preparation:
         folder: of the data, or a URL with a list (``monai_isles.data.remote``).
         use: ``training`` or ``prediction``: the config of the bundle to use.
         data_list: path; a training without one makes one of the folder.
-        cache_dir, cache_gb: as for ``monai_isles.transforms.KeptPreparation``.
     """
 
     bundle: Bundle

@@ -40,8 +40,6 @@ def gather_cohort(
         pred_dir, ref_dir: folders scored in the first folder of scores; its data list, if any, is used again.
         scores, names: folders of scores and their names; by default the bundle of a single one, else the folders'
             names.
-        published: rows of a paper to print below, as ``papers.published.published_rows`` returns them.
-        mirrored: show the mirrored channels of every case whose ``result.json`` describes them.
     """
     read = side_by_side(scores, names)
     rows = next(iter(read.per_case.values()))
