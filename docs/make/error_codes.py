@@ -45,7 +45,7 @@ def pages() -> dict[str, str]:
 
 def _entry(code: str, text: dict[str, str]) -> str:
     words = f"- **{code}** (exit {EXITS.get(code.split('-')[1], 4)}) {text['fault']}. *Fix:* {text['fix']}"
-    return _wrap(words.replace("<", "&lt;"))
+    return _wrap(words.replace("<", "&lt;").replace("{{", "{").replace("}}", "}"))
 
 
 def _wrap(text: str) -> str:

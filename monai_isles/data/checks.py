@@ -11,7 +11,7 @@ from typing import Any
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders
-from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
+from monai_isles.data.layouts import DICOM, scan_layout, unused_images
 from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.read import read_series
@@ -64,7 +64,7 @@ def check_folder(
 ) -> tuple[list[Finding], list[Scan]]:
     """Return every finding about a data folder of any layout, and its cases; a bad file does not stop the check.
 
-    A plain folder may hold any modalities: there a modality that only some cases have is a warning.
+    Plain folders, BIDS trees and case files may hold any modalities: one that only some cases have is a warning.
 
     Args:
         keys: modalities that every case must hold, a bundle's; by default those of the layout.
@@ -80,7 +80,7 @@ def check_folder(
     findings, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
-    weight = WARNING if layout is PLAIN and keys is None else ERROR
+    weight = ERROR if keys or layout.channels else WARNING
     if keys is None:
         keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     else:
@@ -137,7 +137,7 @@ def _scan_findings(
     findings += [finding("E-LIST-13", ERROR, where=where, found=text) for text in scan.doubles()]
     if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
-    return findings + _check_case(where, scan, seen, every if scan.label_values else None)
+    return findings + _check_case(where, scan, seen, scan.label_values and (every or scan.label_values))
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple[list[Finding], list[Scan]]:

@@ -89,13 +89,10 @@ def list_digest(content: Mapping[str, object]) -> str:
     return f"{cases} cases, SHA-256 {hashlib.sha256(text.encode()).hexdigest()}"
 
 
-def label_values(cases: Sequence[Case], folder: Path) -> dict[str, list[int]]:
-    """Return the data list's ``label_values``, or an empty dictionary for masks of 0 and 1."""
-    kinds = {case.label_values: case.name for case in cases if case.label is not None}
-    if len(kinds) > 1:
-        result = "; ".join(f"{case}: {'several labels' if kind else '0 and 1'}" for kind, case in kinds.items())
-        raise refused("E-LIST-35", where=str(folder), found=result)
-    values = next(iter(kinds), None)
+def label_values(cases: Sequence[Case]) -> dict[str, list[int]]:
+    """Return the ``label_values`` that the masks of all cases share, or an empty dictionary."""
+    kinds = {case.label_values for case in cases if case.label is not None}
+    values = kinds.pop() if len(kinds) == 1 else None
     return {LABEL_VALUES: list(values)} if values else {}
 
 
@@ -125,8 +122,8 @@ def make_datalist(
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
         name: of the list; that of the layout when None.
         strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
-    Raises: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, ``E-LIST-35`` when some masks hold
-    several labels and others do not, those of ``find_cases``, ``group_folds`` and ``read_image``.
+    Raises: ``E-LIST-71`` for a URL, ``E-LIST-34`` when no mask holds the target, those of ``find_cases``,
+    ``group_folds`` and ``read_image``.
 
     >>> cases = make_datalist(folder, folds=3)["training"]
     >>> sorted(case["fold"] for case in cases)
@@ -158,15 +155,18 @@ def make_datalist(
     # of one subject no fold can be left out, but its scans can be prepared and trained on (--fold all)
     one = not training or (folds is None and count == 1)
     chosen = [0] * len(training) if one else group_folds(people, count, seed, volumes_ml=volumes)
+    shared = label_values([*training, *testing])
     content = _title(layout, folder, name, target) | {
         "grouping": grouping,
         "folds": {"count": count, "seed": seed, "balanced": ["cases", "lesion volume"]},
         "labels": {"0": "background", "1": target or "lesion"},
-        **label_values(training, folder),
+        **shared,
         "numTraining": len(training),
         "numTest": len(testing),
-        "training": [_entry(case, named[case.name], folder, fold) for case, fold in zip(training, chosen, strict=True)],
-        "test": [_entry(case, case.subject, folder, None) for case in testing],
+        "training": [
+            _entry(case, named[case.name], folder, fold, shared) for case, fold in zip(training, chosen, strict=True)
+        ],
+        "test": [_entry(case, case.subject, folder, None, shared) for case in testing],
     }
     content |= {"left_out": [vars(item) for item in left_out]} if left_out else {}
     require_sound(content, str(folder))
@@ -291,10 +291,11 @@ def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None
         tell(finding("E-LBL-11", WARNING, where="training", found=result))
 
 
-def _entry(case: Case, subject: str, folder: Path, fold: int | None) -> dict[str, object]:
+def _entry(case: Case, subject: str, folder: Path, fold: int | None, shared: Mapping[str, object]) -> dict[str, object]:
     entry: dict[str, object] = {"case": case.name, "subject": subject}
     if fold is not None:
         entry["fold"] = fold
     files = case.images | ({LABEL: case.label} if case.label else {})
     entry |= {"resample": True} if case.resample else {}
+    entry |= {LABEL_VALUES: list(case.label_values)} if case.label_values and not shared else {}
     return entry | {key: path.relative_to(folder.absolute()).as_posix() for key, path in files.items()}

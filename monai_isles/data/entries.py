@@ -49,7 +49,8 @@ def load_entries(
 ) -> Entries:
     """Return ``Case.entry()`` of every case: ``case``, ``subject``, ``fold``, and an absolute path for each key.
 
-    Mask values that mean lesion go into ``label_values`` of each entry with a mask; ``resample`` is kept too.
+    Mask values that mean lesion, of the entry or else of the list, go into ``label_values`` of each entry with a mask;
+    ``resample`` is kept too.
 
     Args:
         data_list: a list, or the path of one.
@@ -121,7 +122,7 @@ def _listed_case(
         elif key in wanted or (path is not None and key in optional):
             missing.append(f"{entry['case']} (entry {number}) {key}: {path or 'not in the list'}")
     about = {key: value for key, value in entry.items() if key not in MODALITIES and key != LABEL}
-    return Case.from_entry(about | result | {LABEL_VALUES: label_values}), missing
+    return Case.from_entry({LABEL_VALUES: label_values} | about | result), missing
 
 
 def _choose(

@@ -36,20 +36,34 @@ _EXAMPLE = "images: {ct: a.nii.gz, cbf: b.nii.gz}, and if wanted label, label_va
 
 
 def scan_case_files(folder: str | Path) -> list[Scan]:
-    """Return one case for every ``case.yml`` in a folder and below it, training first, then by name.
+    """Return one case for every ``case.yml`` in a folder and below it, and those of the layout elsewhere in the folder.
 
-    A case that ``read_case_file`` refuses has the reason as its ``fault``.
+    Training first, then by name. A case that ``read_case_file`` refuses has the reason as its ``fault``.
     """
     root = Path(folder).absolute()
-    scans = []
+    scans, homes = [], set[Path]()
     for path in plain.walk(root):
         if path.name.lower() in CASE_FILE_NAMES:
             section = section_in(root, path)
+            homes.add(path.parent)
             try:
                 scans.append(read_case_file(path, section))
             except IslesError as error:
                 scans.append(Scan(section, path.parent.name, fault=error))
-    return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))
+    others = [] if root in homes else _scan_beside(root, homes)
+    return sorted([*scans, *others], key=lambda scan: (scan.section != TRAINING, plain.natural(scan.name)))
+
+
+def _scan_beside(root: Path, homes: set[Path]) -> list[Scan]:
+    """Return the cases of a folder that lie outside the folders of case files; one file seldom describes a data set."""
+    try:
+        layout, scans = scan_layout(root, case_files=False)
+    except IslesError as error:
+        if error.code != "E-LIST-01":
+            raise
+        return []
+    outside = [s for s in scans if not any(homes.intersection(path.parents) for path in s.files.values())]
+    return [scan for scan in outside if scan.files and layout is not DICOM]
 
 
 def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
@@ -165,22 +179,22 @@ _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
 _KNOWN = {*releases.KEYS, *_ONLY_2017}
 
 
-def find_layout(folder: str | Path) -> Layout:
+def find_layout(folder: str | Path, *, case_files: bool = True) -> Layout:
     """Find the layout of a data folder or of one case folder from its file names.
 
     ISLES 2018 names CT maps (``.O.CT_CBF.``), SISS ``MR_T1`` or ``MR_Flair``, ISLES 2016 and 2017 ``MR_rCBF``,
     ``MR_rCBV`` or ``MR_4DPWI``, SPES ``MR_T1c``, ``MR_CBF``, ``MR_CBV``, ``MR_TTP`` or ``MR_Tmax``;
     plain folders end file names in the modality; BIDS trees hold raw data and derivatives, images in a common space,
     reconstructions (``rec-ADC``), or other entities by which a plain reading would split a scan (``acq-tse_T2w``);
-    DICOM files without any of these, as in UniToBrain, are studies. A ``case.yml`` anywhere takes precedence over all
-    of these.
+    DICOM files without any of these, as in UniToBrain, are studies. With a ``case.yml`` anywhere the
+    layout is that of case files, unless ``case_files`` is False.
 
     Raises: ``E-LIST-01`` no case of any layout, ``E-LIST-30`` the marks of several, or of none alone.
     """
     folder = Path(folder)
     marks: dict[str, list[str]] = {}
     files = list(plain.walk(folder))
-    if any(path.name.lower() in CASE_FILE_NAMES for path in files):
+    if case_files and any(path.name.lower() in CASE_FILE_NAMES for path in files):
         return CASE_FILES
     for path in files:
         for mark in _marks(path.name):
@@ -207,9 +221,9 @@ def find_layout(folder: str | Path) -> Layout:
     raise no_case(folder)
 
 
-def scan_layout(folder: str | Path, target: str | None = None) -> tuple[Layout, list[Scan]]:
+def scan_layout(folder: str | Path, target: str | None = None, *, case_files: bool = True) -> tuple[Layout, list[Scan]]:
     """Return the layout of a data folder and its cases as found."""
-    layout = find_layout(folder)
+    layout = find_layout(folder, case_files=case_files)
     chosen = chosen_target(layout, target)
     scans = layout.scan(Path(folder))
     if not scans:

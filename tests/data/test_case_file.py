@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from monai_isles.data import find_cases, find_inputs
+from monai_isles.data.checks import check_folder
 from monai_isles.data.layouts import find_layout, read_case_file
 from monai_isles.errors import IslesError
 
@@ -84,3 +86,31 @@ def test_a_path_out_of_the_folder_is_refused(tmp_path: Path, name: str) -> None:
 
 def test_a_file_that_is_not_there_is_refused(tmp_path: Path) -> None:
     refused(tmp_path, "images: {ct: c.nii.gz}\n", r"E-LIST-66: files are missing(?s:.*)ct(?s:.*)no file c.nii.gz")
+
+
+def test_one_case_file_leaves_the_other_cases_in(tmp_path: Path) -> None:
+    make(tmp_path / "p6", PLAIN + "label: m.nii.gz\nlabel_values: [2]\n")
+    for name in ("p5", "p10"):
+        make(tmp_path / name, "", f"{name}_ct.nii.gz", f"{name}_mask.nii.gz")
+        (tmp_path / name / "case.yml").unlink()
+    cases = find_cases(tmp_path)
+    assert [(case.name, case.label_values) for case in cases] == [("p5", None), ("p6", (2,)), ("p10", None)]
+    assert [set(case.images) for case in cases] == [{"ct"}, {"ct", "cbf"}, {"ct"}]
+
+
+def test_the_rest_of_the_folder_must_be_clear_too(tmp_path: Path) -> None:
+    make(tmp_path / "p6")
+    for name in ("MR_T1", "MR_Tmax"):
+        make(tmp_path / "case_1", "", f"VSD.Brain.XX.O.{name}.1.nii")
+    (tmp_path / "case_1" / "case.yml").unlink()
+    with pytest.raises(IslesError, match="E-LIST-30"):
+        find_cases(tmp_path)
+
+
+def test_check_reads_a_mask_by_its_values(tmp_path: Path, tools: dict) -> None:
+    for name, values in {"p1": "\nlabel_values: [2]", "p2": ""}.items():
+        tools["save"](tmp_path / name / "flair.nii", np.arange(60, dtype=np.float32).reshape(5, 4, 3))
+        tools["save"](tmp_path / name / "mask.nii", np.eye(5, 4, dtype=np.uint8)[..., None].repeat(3, axis=2) * 2)
+        (tmp_path / name / "case.yml").write_text("images: {flair: flair.nii}\nlabel: mask.nii" + values)
+    (item,) = (item for item in check_folder(tmp_path)[0] if item.severity == "error")
+    assert (item.code, item.case) == ("E-LBL-01", "training p2") and "case.yml" in item.fix

@@ -67,13 +67,20 @@ def test_a_target_that_no_mask_holds_is_refused(spes: Path, tools: dict) -> None
         make_datalist(spes, folds=2, target="core")
 
 
-def test_masks_of_two_kinds_are_refused(spes: Path, tools: dict) -> None:
+def test_masks_of_two_kinds_have_their_values_by_case(spes: Path, tools: dict) -> None:
     case = spes / "TRAINING" / "3"
     next(case.glob("*OT*/*.nii")).unlink()
     for part in ("core", "penumbra"):
         tools["save"](case / f"{part}.nii", np.eye(6, 5, dtype=np.uint8)[..., None].repeat(4, axis=2))
-    with pytest.raises(IslesError, match=r"E-LIST-35: masks are of two kinds(?s:.*)case_3: 0 and 1"):
-        make_datalist(spes, folds=2)
+    content = make_datalist(spes, folds=2, target="core")
+    assert "label_values" not in content
+    values = {entry["case"]: entry.get("label_values") for entry in content["training"]}
+    assert values == {"case_1": [2], "case_2": [2], "case_3": None, "case_10": [2]}
+    entries = load_entries(content, spes, keys=["tmax"], need_label=True)
+    assert [entry.get("label_values") for entry in entries] == [[2], [2], None, [2]]
+    content["training"][0]["label_values"] = [0]
+    with pytest.raises(IslesError, match=r"E-LIST-04(?s:.*)entry 1(?s:.*)label_values is \[0\]"):
+        load_entries(content, spes, keys=["tmax"], need_label=True)
 
 
 def test_masks_without_a_choice_are_the_target(tmp_path: Path, tools: dict) -> None:
