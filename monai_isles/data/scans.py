@@ -86,11 +86,11 @@ def _nifti(path: Path, request: UserTimes) -> SeriesInput:
 
 def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
     """Return a DICOM series as a perfusion series; results like it are stored in the slices' own voxel order."""
-    first, native, source = series.array[0], series.native_affine, series.source
+    first, native = series.array[0], series.native_affine
     like = Image(first, series.affine, series.spacing_mm, path, "", native, from_ras(first, native).shape)
     remarks = tuple(f"{item.fault}: {item.found}" for item in series.findings if item.code not in _OF_THE_FOLDER)
-    times, slices = np.asarray(series.times_s, float), tuple(dict.fromkeys(file for file, _ in source.slices))
-    about = (source.times_from, remarks, source.tube_kv, slices, source.frame_of_reference_uid)
+    times, slices = np.asarray(series.times_s, float), tuple(dict.fromkeys(file for file, _ in series.slices))
+    about = (series.times_from, remarks, series.tube_kv, slices, series.frame_of_reference_uid)
     return SeriesInput(series.array, times, like, *about)
 
 

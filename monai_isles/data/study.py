@@ -190,7 +190,7 @@ def read_study(
             else:
                 still = read_series(study.series, series_uid=study.plain)
                 grid = (still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
-                plain, other = Image(still.array, *grid), still.source.frame_of_reference_uid
+                plain, other = Image(still.array, *grid), still.frame_of_reference_uid
         except IslesError as error:  # the series alone gives every result
             note = f"the plain CT was left out: {error.code}: {error.fault}: {error.found}"
             return StudyImages(series, None, (*study.notes, note))

@@ -30,31 +30,17 @@ UNIFORM_S = 1e-3
 
 
 @dataclass(frozen=True)
-class Source:
-    """Describe the origin of a series, without the patient.
-
-    ``slices`` are the files and frame numbers (from 0) of the first time, in the order of the array's last axis; all of
-    those that a slab was averaged of. ``tube_kv`` is the tube voltage, None where unstated.
-    """
-
-    series_uid: str
-    frame_of_reference_uid: str
-    units: str
-    times_from: str
-    files: tuple[Path, ...]
-    slices: tuple[tuple[Path, int], ...]
-    tube_kv: float | None = None
-
-
-@dataclass(frozen=True)
 class DicomSeries:
-    """Hold one series in memory.
+    """Hold one series in memory, without the patient.
 
     Shapes: ``array`` (T, H, W, D), or (H, W, D) of a single volume, float32 RAS+; affines (4, 4), ``native_affine``
         from (column, row, slice); ``slice_times_s`` one row of times a slice as acquired, None for a volume.
-    Units: HU (maps: ``source.units``), mm, s since the first frame kept.
+    Units: HU (maps: ``units``), mm, s since the first frame kept; ``tube_kv`` is None where unstated.
     Args:
         kind: as in ``SeriesInfo``.
+        times_from: the source of the times, empty for a volume.
+        slices: files and frame numbers (from 0) of the first time, in the order of the array's last axis; all of those
+            that a slab was averaged of.
         interpolated: slices were brought to common times (shuttled table).
     """
 
@@ -63,7 +49,11 @@ class DicomSeries:
     times_s: np.ndarray | None
     kind: str
     native_affine: np.ndarray
-    source: Source
+    units: str
+    times_from: str
+    slices: tuple[tuple[Path, int], ...]
+    frame_of_reference_uid: str
+    tube_kv: float | None
     slice_times_s: tuple[tuple[float, ...], ...] | None = None
     interpolated: bool = False
     findings: list[Finding] = field(default_factory=list)
@@ -146,22 +136,17 @@ def read_series(
     findings += shown_inverted(files, array, where) if hounsfield else []
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
-    source = Source(
-        info.uid,
-        files[0].text("FrameOfReferenceUID"),
-        units or ("HU" if hounsfield else ""),
-        taken.clock.source if taken else "",
-        info.files,
-        tuple((group[0].file.path, group[0].index) for group in read[::order]),
-        tube_kv(files[0]),
-    )
     return DicomSeries(
         array=settled.data if taken else settled.data[0],
         affine=affine,
         times_s=None if times is None else times - times[0],
         kind=info.kind,
         native_affine=stack.affine,
-        source=source,
+        units=units or ("HU" if hounsfield else ""),
+        times_from=taken.clock.source if taken else "",
+        slices=tuple((group[0].file.path, group[0].index) for group in read[::order]),
+        frame_of_reference_uid=files[0].text("FrameOfReferenceUID"),
+        tube_kv=tube_kv(files[0]),
         slice_times_s=rows,
         interpolated=timing is not None,
         findings=[*findings, *settled.findings],

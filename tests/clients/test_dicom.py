@@ -44,7 +44,7 @@ def written(request: pytest.FixtureRequest, case: CaseArrays, tmp_path_factory: 
 def _derived(case: CaseArrays, folder: Path, out: Path) -> list[Path]:
     """Write every object that is derived from a series; return the files."""
     series = read_series(folder, kind="ctp")
-    source = DicomSource(list(dict.fromkeys(path for path, _ in series.source.slices)), series.affine)
+    source = DicomSource(list(dict.fromkeys(path for path, _ in series.slices)), series.affine)
     mask = case.images["ct"] > 0
     publish_seg(
         {"lesion": mask, "core": ~mask},
@@ -104,7 +104,7 @@ def test_simpleitk_lays_a_result_on_the_series_without_resampling(
     series = read_series(write_dicom(case, tmp_path / form, form=form), kind="ctp")
     publish_image(tmp_path / "first.nii.gz", series.array[0], dicom_input(series, tmp_path).like, dtype="float32")
     result = SimpleITK.ReadImage(str(tmp_path / "first.nii.gz"))
-    volume = SimpleITK.ReadImage([str(path) for path, _ in series.source.slices])
+    volume = SimpleITK.ReadImage([str(path) for path, _ in series.slices])
     for facts in ("GetSize", "GetSpacing", "GetOrigin", "GetDirection"):
         np.testing.assert_allclose(getattr(result, facts)(), getattr(volume, facts)(), atol=1e-4)
     if form == "classic":

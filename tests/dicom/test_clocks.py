@@ -275,7 +275,7 @@ def test_a_step_that_was_worked_out_is_told(series: Callable) -> None:
     found = read_series(series(lambda h, t, n: (siemens(h, t, n, DAYTIME), whole_seconds(h, t, n))))
     remark = next(one for one in found.findings if one.code == "E-TIME-30")
     assert "AcquisitionTime is cut to whole seconds; a step of 1.299 s was worked out" in remark.found
-    assert found.source.times_from == "AcquisitionTime in whole seconds"
+    assert found.times_from == "AcquisitionTime in whole seconds"
 
 
 def test_two_phases_cut_to_whole_seconds_are_refused() -> None:
@@ -299,7 +299,7 @@ def test_mid_scan_times_are_found_where_their_kind_is_not_told(series: Callable)
         ge_cine(header, seconds, frame, DAYTIME)
 
     found = read_series(series(edit, syntax=ImplicitVRLittleEndian, implicit=True))
-    assert found.dt_s == pytest.approx(1.3) and found.source.times_from == "MidScanTime (GEMS_ACQU_01)"
+    assert found.dt_s == pytest.approx(1.3) and found.times_from == "MidScanTime (GEMS_ACQU_01)"
 
 
 @pytest.mark.parametrize(("attribute", "value"), [("TriggerTime", 1.0), ("FrameReferenceTime", 1e-3)])
@@ -323,7 +323,7 @@ def test_a_position_without_a_step_asks_for_it(series: Callable) -> None:
     found = read_series(folder, dt_s=1.3)
     assert (
         found.dt_s == pytest.approx(1.3)
-        and found.source.times_from == "given (--dt 1.3), in the order of PositionInTime"
+        and found.times_from == "given (--dt 1.3), in the order of PositionInTime"
     )
 
 
@@ -386,6 +386,6 @@ def test_an_enhanced_file_is_read_by_what_its_frames_hold(tmp_path: Path, told_b
     found = read_series(folder)
     assert (
         found.dt_s == pytest.approx(1.3)
-        and found.source.times_from == told_by
+        and found.times_from == told_by
         and np.array_equal(found.array, scan.ctp)
     )

@@ -27,7 +27,7 @@ def enhanced(tmp_path: Path) -> tuple[DicomSeries, DicomSource]:
     series = np.arange(FRAMES * 90, dtype=np.int16).reshape(FRAMES, *SHAPE) - 1000
     scan = CaseArrays({"ct": series[0]}, series, np.zeros(SHAPE, bool), (0.9, 0.8, 5.0), 1.5, {"level_mm": 12.34})
     found = read_series(write_dicom(scan, tmp_path / "d", form="enhanced"), kind="ctp")
-    return found, DicomSource(tuple(dict.fromkeys(file for file, _ in found.source.slices)), found.affine)
+    return found, DicomSource(tuple(dict.fromkeys(file for file, _ in found.slices)), found.affine)
 
 
 @pytest.fixture
@@ -84,7 +84,7 @@ def test_the_maps_lie_on_the_source_too(enhanced, tmp_path: Path) -> None:
     again = read_series(tmp_path / "maps", kind="cbf")
     np.testing.assert_array_equal(again.array, cbf)
     np.testing.assert_allclose(again.affine, found.affine, atol=1e-4)
-    assert again.source.frame_of_reference_uid == found.source.frame_of_reference_uid
+    assert again.frame_of_reference_uid == found.frame_of_reference_uid
 
 
 @pytest.mark.parametrize("part", ["frame", "slice", "slab"])
@@ -103,7 +103,7 @@ def test_a_series_in_several_enhanced_files_gets_its_results_too(enhanced, masks
         whole.save_as(folder / f"{number}.dcm")
     again = read_series(folder, kind="ctp")
     np.testing.assert_array_equal(again.array, found.array)
-    split = DicomSource(tuple(dict.fromkeys(file for file, _ in again.source.slices)), again.affine)
+    split = DicomSource(tuple(dict.fromkeys(file for file, _ in again.slices)), again.affine)
     assert len(split.files) == {"frame": 3, "slice": 3, "slab": 2}[part]
     publish_seg(masks, split, tmp_path / "seg.dcm", algorithm=Algorithm("a"))
     for group, frame in zip((seg := pydicom.dcmread(tmp_path / "seg.dcm")).PerFrameFunctionalGroupsSequence,

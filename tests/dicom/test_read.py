@@ -29,8 +29,8 @@ def test_a_classic_series_comes_back_exactly(dicom) -> None:
     assert series.array.dtype == np.float32 and np.array_equal(series.array, dicom.scan.ctp)
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
     assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and series.dt_s == 1.5 and not series.interpolated
-    assert (series.kind, series.source.units, series.source.times_from) == ("ctp", "HU", "AcquisitionTime")
-    assert series.source.tube_kv == 80.0
+    assert (series.kind, series.units, series.times_from) == ("ctp", "HU", "AcquisitionTime")
+    assert series.tube_kv == 80.0
 
 
 @pytest.mark.parametrize("stated", [None, "0"])
@@ -41,13 +41,13 @@ def test_a_tube_voltage_that_is_not_stated_is_none(dicom, stated: str | None) ->
         if stated is not None:
             header.KVP = stated
         header.save_as(path)
-    assert read_series(dicom.folder).source.tube_kv is None
+    assert read_series(dicom.folder).tube_kv is None
 
 
 def test_the_first_slices_are_named_in_the_order_of_the_array(dicom) -> None:
-    source = read_series(dicom.folder).source
-    assert [path.name for path, _ in source.slices] == ["IM00001", "IM00002", "IM00003"]
-    assert len(source.files) == 12 and source.frame_of_reference_uid
+    series = read_series(dicom.folder)
+    assert [path.name for path, _ in series.slices] == ["IM00001", "IM00002", "IM00003"]
+    assert series.frame_of_reference_uid
 
 
 def test_an_enhanced_file_comes_back_exactly(write_tiny: Callable) -> None:
@@ -55,8 +55,8 @@ def test_an_enhanced_file_comes_back_exactly(write_tiny: Callable) -> None:
     series = read_series(folder, kind="ctp")
     assert np.array_equal(series.array, scan.ctp) and series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
     np.testing.assert_allclose(series.affine, hand_affine(), atol=1e-9)
-    assert series.source.times_from == "FrameAcquisitionDateTime" and series.source.tube_kv == 80.0
-    assert [index for _, index in series.source.slices] == [0, 1, 2]
+    assert series.times_from == "FrameAcquisitionDateTime" and series.tube_kv == 80.0
+    assert [index for _, index in series.slices] == [0, 1, 2]
 
 
 def test_a_still_volume_has_no_times(dicom) -> None:
@@ -103,7 +103,7 @@ def test_slices_along_an_axis_that_is_turned_keep_their_files_beside_them(dicom)
     for n, path in enumerate(dicom.still().files):
         dicom.change(path, ImageOrientationPatient=[-1, 0, 0, 0, 1, 0], ImagePositionPatient=[0, 0, 5 * n])
     series = read_series(dicom.folder)
-    assert [path.name for path, _ in series.source.slices] == ["IM00001", "IM00002", "IM00003"]
+    assert [path.name for path, _ in series.slices] == ["IM00001", "IM00002", "IM00003"]
     assert series.array[0, 4, 2] == hu(dicom.file(0, 2))[0, 0]
     np.testing.assert_allclose(series.affine @ [0, 4, 2, 1], [0, 0, 10, 1], atol=1e-9)
 
@@ -136,7 +136,7 @@ def test_a_map_with_numbers_is_read_in_its_units(dicom) -> None:
     series = read_series(dicom.folder.parent, kind="cbf")
     slope = float(dicom.scan.images["cbf"].max()) / 60000
     np.testing.assert_allclose(series.array, dicom.scan.images["cbf"], atol=0.51 * slope)
-    assert (series.kind, series.source.units) == ("cbf", "ml/100g/min")
+    assert (series.kind, series.units) == ("cbf", "ml/100g/min")
 
 
 def test_a_map_in_real_world_values_is_read(dicom) -> None:
@@ -153,14 +153,14 @@ def test_a_map_in_real_world_values_is_read(dicom) -> None:
         dicom.change(path, edit=world)
     series = read_series(folder)
     stored = pydicom.dcmread(folder / "IM00001").pixel_array
-    assert series.source.units == "s" and np.array_equal(series.array[::-1, ::-1, 0].T, stored * 0.25 + 1)
+    assert series.units == "s" and np.array_equal(series.array[::-1, ::-1, 0].T, stored * 0.25 + 1)
 
 
 def test_no_name_is_kept_or_logged(dicom, caplog: pytest.LogCaptureFixture) -> None:
     dicom.change_all(PatientName="Musterfrau^Erika", PatientID="4711-secret")
     (dicom.folder / "notes.txt").write_text("x")
     series, (info,) = read_series(dicom.folder), find_series(dicom.folder)
-    told = f"{series}{info}{series.source}{series.findings}{caplog.text}"
+    told = f"{series}{info}{series.findings}{caplog.text}"
     assert "Musterfrau" not in told and "4711-secret" not in told
     assert "notes.txt" in caplog.text
     dicom.change(dicom.file(0, 0), ImageOrientationPatient=None)
@@ -239,7 +239,7 @@ def test_a_ct_is_in_hu_however_its_rescale_type_says_so(dicom, kinds: list) -> N
     for number, path in enumerate(dicom.files):
         dicom.change(path, RescaleType=kinds[number % len(kinds)])
     series = read_series(dicom.folder)
-    assert series.source.units == "HU" and np.array_equal(series.array, dicom.scan.ctp)
+    assert series.units == "HU" and np.array_equal(series.array, dicom.scan.ctp)
     assert [one.code for one in series.findings] == ["E-DCM-62"] * ("US" in kinds)
 
 

@@ -75,14 +75,14 @@ def test_every_attribute_of_the_list_can_give_the_time(dicom, attribute: str, va
             dicom.change(dicom.file(t, k), ContentTime="100000", AcquisitionTime="100000")
             dicom.change(dicom.file(t, k), TemporalResolution="2000", **{attribute: values[t]})
     series = read_series(dicom.folder)
-    assert series.source.times_from == attribute and series.times_s.tolist() == [0.0, 2.0, 4.0, 6.0]
+    assert series.times_from == attribute and series.times_s.tolist() == [0.0, 2.0, 4.0, 6.0]
 
 
 def test_the_acquisition_goes_before_the_content(dicom) -> None:
     for t in range(4):
         for k in range(3):
             dicom.change(dicom.file(t, k), ContentTime=f"12000{t}")
-    assert read_series(dicom.folder).source.times_from == "AcquisitionTime"
+    assert read_series(dicom.folder).times_from == "AcquisitionTime"
 
 
 def test_frames_without_a_time_are_refused(dicom) -> None:

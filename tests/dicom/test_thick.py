@@ -22,7 +22,7 @@ def test_slices_are_averaged_and_stand_where_their_middle_was(dicom) -> None:
     assert series.times_s.tolist() == [0.0, 1.5, 3.0, 4.5] and len(series.slice_times_s) == 1
     told = [one.found for one in series.findings if one.code == "E-DCM-65"]
     assert told == ["3 slices of 5 mm to 1 of 10 mm, 1 at the end left out"]
-    assert [path.name for path, _ in series.source.slices] == ["IM00001", "IM00002"]
+    assert [path.name for path, _ in series.slices] == ["IM00001", "IM00002"]
 
 
 @pytest.mark.parametrize(("form", "depth", "slab_mm"), [("classic", 4, 10), ("classic", 6, 15), ("enhanced", 5, 10)])
@@ -38,7 +38,7 @@ def test_masks_and_maps_of_slabs_go_onto_each_of_their_slices(
     _, folder = write_tiny(form, 4, depth)
     thick, whole = round(slab_mm / 5), depth - depth % round(slab_mm / 5)
     series, thin = read_series(folder, kind="ctp", slab_mm=slab_mm), read_series(folder, kind="ctp")
-    source = DicomSource(tuple(dict.fromkeys(path for path, _ in series.source.slices)), series.affine)
+    source = DicomSource(tuple(dict.fromkeys(path for path, _ in series.slices)), series.affine)
     mask = np.zeros(series.array.shape[1:], bool)
     mask[2, 3, 1] = True
     publish_seg({"lesion": mask}, source, tmp_path / "seg.dcm", algorithm=Algorithm("rule", "1"))

@@ -35,7 +35,7 @@ def test_numbers_places_and_times_are_those_of_the_nifti(
     assert series.dt_s == pytest.approx(case.dt_s, abs=1e-9) and image.dt_s == pytest.approx(series.dt_s)
     plain = read_series(tmp_path / "d", kind="ct")
     assert np.array_equal(plain.array, case.images["ct"])
-    assert plain.source.frame_of_reference_uid == series.source.frame_of_reference_uid
+    assert plain.frame_of_reference_uid == series.frame_of_reference_uid
 
 
 def test_maps_from_dicom_are_those_from_nifti(case: CaseArrays, nifti: dict[str, Path], tmp_path: Path) -> None:
@@ -67,7 +67,7 @@ def test_maps_come_back_to_half_a_slope(case: CaseArrays, tmp_path: Path) -> Non
         series = read_series(tmp_path / "d", kind=key)
         half = 0.51 * float(case.images[key].max()) / 60000
         np.testing.assert_allclose(series.array, case.images[key], atol=half)
-        assert series.source.units == units
+        assert series.units == units
 
 
 def test_the_patient_is_plainly_made_up_and_the_files_are_the_same_twice(case: CaseArrays, tmp_path: Path) -> None:
