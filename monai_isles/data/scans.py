@@ -194,22 +194,15 @@ def require_own_names(names: Sequence[str], code: str, *, where: str) -> None:
 
 
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:
-    """Refuse cases that lack one of ``keys``, hold one twice, or share a name; the error names all of them."""
+    """Refuse cases with one of ``faults_of``; the error names all that share the first fault."""
     for scan in scans:
         if scan.fault is not None:
             raise scan.fault
-    names = [(scan.section, scan.name) for scan in scans]
-    twice = sorted({f"{section} {name}" for section, name in names if names.count((section, name)) > 1})
-    if twice:
-        raise refused("E-LIST-11", where=str(folder), found="; ".join(twice))
-    doubled = [f"{scan.section} {scan.name}: {text}" for scan in scans for text in scan.doubles()]
-    if doubled:
-        fix = "keep one file of each modality in the case folder"
-        raise refused("E-LIST-13", where=str(folder), found="; ".join(doubled), fix=fix)
-    missing = [f"{scan.section} {scan.name}: {', '.join(lack)}" for scan in scans if (lack := scan.lacking(keys))]
-    if missing:
-        fix = "restore these files, or move the cases out of the folder"
-        raise refused("E-LIST-02", where=str(folder), found=f"{len(missing)} cases: {'; '.join(missing)}", fix=fix)
+    faults = faults_of(scans, keys).values()
+    for code in ("E-LIST-11", "E-LIST-13", "E-LIST-02"):
+        texts = dict.fromkeys(f"{item.where}: {item.found}" for item in faults if item.code == code)
+        if texts:
+            raise refused(code, where=str(folder), found="; ".join(texts))
 
 
 def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list[Case]:

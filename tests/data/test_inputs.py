@@ -38,7 +38,7 @@ def test_equal_names_are_refused(tmp_path: Path) -> None:
 
 
 def test_a_case_folder_that_lacks_a_map_names_it(tmp_path: Path) -> None:
-    with pytest.raises(IslesError, match="E-LIST-02(?s:.*)case_3: tmax"):
+    with pytest.raises(IslesError, match="E-LIST-02(?s:.*)case_3: no tmax"):
         find_inputs([make(tmp_path / "case_3", KEYS[:-1])])
 
 

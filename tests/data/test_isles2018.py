@@ -38,7 +38,7 @@ def test_all_missing_files_are_in_one_error(dataset: Path, tools: dict) -> None:
     tools["path_of"](dataset, 5, "ct").unlink()
     tools["path_of"](dataset, 5, "tmax").unlink()
     with pytest.raises(
-        IslesError, match=r"E-LIST-02: files are missing(?s:.*)2 cases: training case_2: cbf; training case_5: ct, tmax"
+        IslesError, match=r"E-LIST-02: files are missing(?s:.*)training case_2: no cbf; training case_5: no ct, tmax"
     ):
         find_cases(dataset)
 

@@ -42,7 +42,7 @@ def test_a1_prediction_names_every_missing_modality_too(
 ) -> None:
     for name, key in (("case_1", "CT_CBF"), ("case_3", "CT_Tmax")):
         image_of(folder / "TRAINING" / name, key).unlink()
-    says = ["case_1: cbf", "case_3: tmax", str(folder)]
+    says = ["case_1: no cbf", "case_3: no tmax", str(folder)]
     refused(predict, folder, "--strict", exit_code=4, code="E-LIST-02", says=says)
 
 
