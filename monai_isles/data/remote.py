@@ -12,6 +12,7 @@ from urllib.parse import unquote, urlsplit
 
 from monai_isles.case import CHECKSUMS
 from monai_isles.errors import refused
+from monai_isles.io.cache import drop_oldest
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import PART, publish, publish_json
 from monai_isles.io.runs import read_record
@@ -139,11 +140,5 @@ def _trim(home: Path, *, keep: Path) -> None:
     if not bound:
         return
     files = [p for p in home.glob(f"*/{_DATA}/**/*") if p.is_file() and not p.name.startswith(PART)]
-    facts = sorted((p.stat().st_mtime_ns, p.stat().st_size, p) for p in files)
-    total = sum(size for _, size, _ in facts)
-    for _, size, path in facts:
-        if total <= float(bound) * 1e9:
-            return
-        if keep not in path.parents:
-            path.unlink(missing_ok=True)
-            total -= size
+    most = float(bound) * 1e9 - sum(p.stat().st_size for p in files if keep in p.parents)
+    drop_oldest((p for p in files if keep not in p.parents), most, down_to=most)

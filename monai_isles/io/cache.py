@@ -6,7 +6,7 @@ import hashlib
 import logging
 import os
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
@@ -62,7 +62,7 @@ class Cache:
         publish(self.path(key), lambda tmp: tmp.write_bytes(b"%s\n%s" % (_checksum(key, payload), payload)))
         self._unseen += size
         if self._limit is not None and self._unseen > _SLACK * self._limit:
-            self._trim()
+            self._trim(self._limit)
 
     @contextmanager
     def making(self, key: str) -> Iterator[None]:
@@ -99,25 +99,27 @@ class Cache:
         """Return where the entry of ``key`` lies."""
         return self.folder / f"{self.kind}-{key}.entry"
 
-    def _trim(self) -> None:
-        entries = []
-        for item in os.scandir(self.folder):
+    def _trim(self, limit: float) -> None:
+        for part in self.folder.glob(f"{PART}*"):
             with suppress(FileNotFoundError):
-                facts = item.stat()
-                if item.name.startswith(PART) and time.time() - facts.st_mtime > _DEAD_S:
-                    os.unlink(item.path)
-                elif not item.name.startswith(PART) and not item.name.endswith(".lock") and item.is_file():
-                    entries.append((facts.st_mtime_ns, facts.st_size, item.path))
-        total = sum(size for _, size, _ in entries)
+                if time.time() - part.stat().st_mtime > _DEAD_S:
+                    part.unlink()
         self._unseen = 0
-        if self._limit is None or total <= self._limit:
+        drop_oldest(self.folder.glob("*.entry"), limit, down_to=_LOW * limit)
+
+
+def drop_oldest(files: Iterable[Path], limit: float, *, down_to: float) -> None:
+    """Delete the least recently used files if all of them take more than ``limit`` bytes, until they take less."""
+    facts = []
+    for file in files:
+        with suppress(FileNotFoundError):
+            facts.append((file.stat().st_mtime_ns, file.stat().st_size, file))
+    total = sum(size for _, size, _ in facts)
+    for _, size, file in sorted(facts) if total > limit else ():
+        file.unlink(missing_ok=True)
+        total -= size
+        if total <= down_to:
             return
-        for _, size, path in sorted(entries):
-            with suppress(FileNotFoundError):
-                os.unlink(path)
-            total -= size
-            if total <= _LOW * self._limit:
-                return
 
 
 def _checksum(key: str, payload: bytes) -> bytes:
