@@ -255,13 +255,10 @@ def curve_noise(curves: Tensor) -> float:
     return float(bends.median()) / (0.6745 * 6.0**0.5)
 
 
-def _measure(
-    like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any, shape: float | None
+def _deconvolver(
+    like: Tensor, aif: Tensor, dt_s: float, method: str, level: float | str
 ) -> Callable[[Tensor], list[Tensor]]:
     """Return what turns curves (V, T) into flow in 1/s, volume (flow x s) and Tmax in s, (V,) each."""
-    shape = transit_shape(like, aif, dt_s, method=method, level=level) if shape is None else shape
-    if shape is not None:
-        return transit_solver(like, aif, dt_s, spread=level, shape=shape, learned=method == "learned")
     solve, latest, area = residue_solver(like, aif, dt_s, method, level), round(LONGEST_TMAX_S / dt_s), float(aif.sum())
     residue = like.new_empty(min(_CHUNK, len(like)), 2 * len(aif))
 
@@ -281,13 +278,17 @@ def transit_shape(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, leve
 
 
 def voxel_maps(
-    curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: float | str, shape: float | None = None
+    curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: Any, shape: float | None = None
 ) -> list[Tensor]:
     """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
 
     Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` or ``learned`` expects.
     """
-    measure = _measure(curves, aif, dt_s, method, level, shape)
+    shape = transit_shape(curves, aif, dt_s, method=method, level=level) if shape is None else shape
+    if shape is None:
+        measure = _deconvolver(curves, aif, dt_s, method, level)
+    else:
+        measure = transit_solver(curves, aif, dt_s, spread=level, shape=shape, learned=method == "learned")
     flow, volume, tmax, top = (curves.new_empty(len(curves)) for _ in range(4))
     for start in range(0, len(curves), _CHUNK):
         part, here = curves[start : start + _CHUNK], slice(start, start + _CHUNK)
