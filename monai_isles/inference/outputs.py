@@ -13,6 +13,7 @@ import numpy as np
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type
+from scipy.special import entr
 from torch import Tensor
 
 from monai_isles.case import Case
@@ -33,8 +34,7 @@ def entropy_bits(probability: np.ndarray) -> np.ndarray:
     Source: Shannon 1948; ``tests/inference/test_confidence.py``.
     """
     p = np.clip(np.asarray(probability, dtype=np.float64), 0.0, 1.0)
-    terms = [np.where(q > 0, -q * np.log2(np.where(q > 0, q, 1.0)), 0.0) for q in (p, 1.0 - p)]
-    return (terms[0] + terms[1]).astype(np.float32)
+    return ((entr(p) + entr(1.0 - p)) / np.log(2.0)).astype(np.float32)
 
 
 def publish_entropy(folder: Path) -> None:

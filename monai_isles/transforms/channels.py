@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 from monai.config import KeysCollection
-from monai.transforms import MapTransform, RandomizableTransform, SpatialCrop
+from monai.transforms import MapTransform, NormalizeIntensity, RandomizableTransform, SpatialCrop
 from monai.utils import convert_to_dst_type
 from scipy import ndimage
 from torch import Tensor
@@ -66,9 +66,7 @@ class HideChanneld(MapTransform):
             image = torch.as_tensor(out[key]).as_subclass(Tensor).clone()
             hidden = image[self.channel : self.channel + 1].clone()
             image[self.channel] = 0
-            inside = hidden[hidden != 0]
-            spread = inside.std(correction=0).clamp_min(1e-6) if len(inside) else torch.ones(())
-            scored = torch.where(hidden != 0, (hidden - inside.mean()) / spread, torch.zeros_like(hidden))
+            scored = torch.as_tensor(NormalizeIntensity(nonzero=True)(hidden)).as_subclass(Tensor)
             out[self.target] = convert_to_dst_type(scored, out[key])[0]
             out[key] = convert_to_dst_type(image, out[key])[0]
         return out

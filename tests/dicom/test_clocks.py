@@ -321,10 +321,7 @@ def test_a_position_without_a_step_asks_for_it(series: Callable) -> None:
     with pytest.raises(IslesError, match=r"E-DCM-12(?s:.*)clock of the reconstruction, and is not used(?s:.*)--dt 1.3"):
         read_series(folder)
     found = read_series(folder, dt_s=1.3)
-    assert (
-        found.dt_s == pytest.approx(1.3)
-        and found.times_from == "given (--dt 1.3), in the order of PositionInTime"
-    )
+    assert found.dt_s == pytest.approx(1.3) and found.times_from == "given (--dt 1.3), in the order of PositionInTime"
 
 
 @pytest.mark.parametrize("vendor", VENDORS, ids=lambda one: one.__name__)
@@ -384,8 +381,4 @@ def test_an_enhanced_file_is_read_by_what_its_frames_hold(tmp_path: Path, told_b
         assert read_series(folder, dt_s=1.3).dt_s == pytest.approx(1.3)
         return
     found = read_series(folder)
-    assert (
-        found.dt_s == pytest.approx(1.3)
-        and found.times_from == told_by
-        and np.array_equal(found.array, scan.ctp)
-    )
+    assert found.dt_s == pytest.approx(1.3) and found.times_from == told_by and np.array_equal(found.array, scan.ctp)
