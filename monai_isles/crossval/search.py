@@ -115,8 +115,6 @@ def fit_calibration(
     Raises: ``E-CAL-04`` no lesion at all, and what ``read`` raises.
     Source: ``fit_temperature``, ``fit_volume_errors`` and ``fit_chance`` of ``monai_isles.metrics``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> from monai_isles.data import find_cases
     >>> from monai_isles.io import read_image
     >>> def read(case):  # here the "network" is sure of the true mask

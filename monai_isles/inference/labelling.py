@@ -34,8 +34,6 @@ class LoadStudyd(Transform):
         optional: keys that a study folder may hold or lack, among ``names`` or beside them.
     Raises: ``E-INF-45`` another number of channels or cases, and those of ``read_image``.
 
-    >>> from monai_isles.phantom import make_dataset
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> case = LoadStudyd(["flair", "dwi"])({"image": folder / "TRAINING" / "1"})
     >>> tuple(case["flair"].shape), tuple(case["dwi"].shape)
     ((1, 29, 29, 20), (1, 29, 29, 20))

@@ -159,10 +159,8 @@ class PublishMapsd(MapTransform):
     a synthetic image.
     Raises: what ``monai_isles.io.publish.publish_image`` raises; then no map of the case is written.
 
-    >>> from monai_isles.phantom import make_dataset
     >>> from monai_isles.data import find_entries
     >>> from monai_isles.io import LoadVerifiedd
-    >>> folder = make_dataset("siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     >>> case = LoadVerifiedd(["flair"])(find_entries(folder, keys=["flair"])[0])
     >>> _ = PublishMapsd("results", keys="probability")({"case": "case_1", "probability": case["flair"] * 0})
     >>> Path("results/case_1/probability.nii.gz").is_file()
