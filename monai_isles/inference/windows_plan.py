@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 
 import numpy as np
 import torch
@@ -94,17 +94,28 @@ class WindowMasks:
             site.mask = part.unflatten(1, (*size[1:], size[0])).movedim(-1, 1)
 
 
-def site_sizes(network: nn.Module, window: Tensor) -> list[tuple[int, ...]]:
-    """Return the shape of the input of each dropout site for one window (1, C, *spatial), without the batch axis."""
-    sizes: list[tuple[int, ...]] = []
-    sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
-    handles = [s.register_forward_pre_hook(lambda _, given: sizes.append(tuple(given[0].shape[1:]))) for s in sites]
+def _outputs(network: nn.Module, window: Tensor, layers: Iterable[nn.Module]) -> list[tuple[tuple[int, ...], int]]:
+    """Return the shape, without the batch axis, and the bytes of each output of ``layers`` for one window."""
+    seen: list[tuple[tuple[int, ...], int]] = []
+
+    def note(_: nn.Module, given: object, output: object) -> None:
+        if isinstance(output, Tensor):
+            seen.append((tuple(output.shape[1:]), output.numel() * output.element_size()))
+
+    handles = [layer.register_forward_hook(note) for layer in layers]
     try:
-        network(window)
+        with torch.inference_mode():
+            network(window)
     finally:
         for handle in handles:
             handle.remove()
-    return sizes
+    return seen
+
+
+def site_sizes(network: nn.Module, window: Tensor) -> list[tuple[int, ...]]:
+    """Return the shape of the input of each dropout site for one window (1, C, *spatial), without the batch axis."""
+    sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
+    return [shape for shape, _ in _outputs(network, window, sites)]
 
 
 COVERS = ("centre", "touch")
@@ -157,18 +168,6 @@ def windows_at_once(network: nn.Module, window: Tensor, *, most: int, memory_mb:
 
     Shapes: ``window`` (1, C, *roi). Units: ``memory_mb`` in MB, 1e6 bytes.
     """
-    need = [window.numel() * window.element_size()]
-
-    def note(module: nn.Module, inputs: object, output: object) -> None:
-        if isinstance(output, Tensor):
-            need.append(output.numel() * output.element_size())
-
     leaves = [module for module in network.modules() if not any(True for _ in module.children())]
-    handles = [module.register_forward_hook(note) for module in leaves]
-    try:
-        with torch.inference_mode():
-            network(window)
-    finally:
-        for handle in handles:
-            handle.remove()
-    return int(min(most, max(1, memory_mb * 1e6 // sum(need))))
+    need = window.numel() * window.element_size() + sum(size for _, size in _outputs(network, window, leaves))
+    return int(min(most, max(1, memory_mb * 1e6 // need)))
