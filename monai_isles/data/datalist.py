@@ -97,7 +97,6 @@ def label_values(cases: Sequence[Case]) -> dict[str, list[int]]:
 
 
 SIMULATED = "SIMULATED.txt"
-MIN_LESION_SHARE = 0.1
 
 
 def make_datalist(
@@ -286,7 +285,7 @@ def _volume_ml(case: Case) -> float:
 def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None:
     """Add a remark when none of the training masks, or at most a tenth of them, holds a lesion."""
     hold = sum(volume > 0 for volume in volumes_ml)
-    if masked and hold < max(1, MIN_LESION_SHARE * len(masked)):
+    if masked and hold < max(1, 0.1 * len(masked)):
         result = f"{hold} of {len(masked)} training masks hold a lesion"
         tell(finding("E-LBL-11", WARNING, where="training", found=result))
 

@@ -14,8 +14,6 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import CLOCKS, Clock, UserTimes, dicom_clock
 from monai_isles.io.findings import WARNING, Finding, finding
 
-NEAR = 0.2
-
 
 @dataclass(frozen=True)
 class Timed:
@@ -133,7 +131,7 @@ def _twice(frames: Sequence[Frame], place: float, where: str, why: str) -> Isles
 def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     # The shortest step of all slices bounds how far apart slices of one pass can be.
     steps = [float(np.diff(time).min()) for time in times if len(time) > 1]
-    near = NEAR * min(steps) if steps else np.inf
+    near = 0.2 * min(steps) if steps else np.inf
     slabs = [[0]]
     for n in range(1, len(times)):
         few, many = sorted((times[n], times[n - 1]), key=len)

@@ -110,9 +110,6 @@ class WindowSums:
         return mean.permute(0, *back).contiguous(), deviation.permute(0, *back).contiguous()
 
 
-_WORTH_A_BAR_S = 2.0
-
-
 @dataclass(frozen=True)
 class WindowResult:
     """Hold averages over all windows and passes.
@@ -304,7 +301,7 @@ class StepSlidingWindowInferer(CaseInferer):
             return sum_passes(self._passes(cutter.cut(group), group, members, masks))
 
         forecast(lambda group: room.run(moments, group), groups, len(starts), step)
-        for group in progress(groups, "windows", unit="pass", delay_s=_WORTH_A_BAR_S):
+        for group in progress(groups, "windows", unit="pass", delay_s=2.0):
             room.run(lambda group: sums.add(group, moments(group)), group)
         return WindowResult(*sums.close(), len(starts))
 

@@ -115,9 +115,6 @@ def _record(registration: Registration) -> dict[str, Any]:
     }
 
 
-_BRAIN_HU = 40.0
-
-
 class UprightHeadd(MapTransform):
     """Resample a head onto an upright grid with the midline in the middle, so its mirror image is a plain flip.
 
@@ -151,7 +148,7 @@ class UprightHeadd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out, where = dict(data), str(data.get("case", "head"))
         spacing_mm, brain = spacing_of(out["brain"]), volume_of(out["brain"]) > 0
-        head = volume_of(out["head"]) if "head" in out else np.where(brain, _BRAIN_HU, 0.0).astype(np.float32)
+        head = volume_of(out["head"]) if "head" in out else np.where(brain, 40.0, 0.0).astype(np.float32)
         registration = mirror_or_midline(head, spacing_mm[:2], method=self.method, where=where)
         if registration.remark:
             say_once(f"{where}: {registration.remark}")

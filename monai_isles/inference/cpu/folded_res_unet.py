@@ -183,9 +183,6 @@ def fold_down(down: Down) -> Down:
     return folded
 
 
-_THIN = 32
-
-
 class FoldedResUNet(nn.Module):
     """Run a trained ``AsymmetricResUNet`` fast on a CPU; results are equal up to float rounding.
 
@@ -224,7 +221,7 @@ class FoldedResUNet(nn.Module):
         once = [self.first, *self.encoder[:fixed_levels], *self.down[:fixed_levels]]
         lanes = [[m for m in part.modules() if isinstance(m, LaneConv)] for part in (self, nn.ModuleList(once))]
         # Few channels: little time, most of the rounding error.
-        thin = [m for m in lanes[1] if m.weight.shape[0] < _THIN]
+        thin = [m for m in lanes[1] if m.weight.shape[0] < 32]
         return [*self.up, *(m for m in lanes[0] if not any(m is item for item in thin))]
 
     def forward(self, x: Tensor) -> Tensor:

@@ -98,16 +98,13 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     )
 
 
-_LEAST_FOUND = 0.7
-
-
 def _measure(patient: Patient, slab: Slab, series: np.ndarray) -> PerfusionMaps:
     """Measure the series like the patient's software; for an open skull the true brain is passed."""
     varied, spacing_mm, mask = patient.variety, slab.grid.spacing_mm, None
     if varied.mode != NONE:
         true = brain_of(slab.tissues)
         result = tissue_mask(series[:3].mean(0, dtype=np.float32), spacing_mm)
-        mask = None if np.count_nonzero(result & true) >= _LEAST_FOUND * true.sum() else true
+        mask = None if np.count_nonzero(result & true) >= 0.7 * true.sum() else true
     prepared = prepare_series(series, dt_s=patient.protocol.dt_s, spacing_mm=spacing_mm, mask=mask)
     return measured_maps(prepared, method=varied.method, truncation=varied.setting, smoothing_mm=varied.smoothing_mm)
 

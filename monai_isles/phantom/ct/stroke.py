@@ -10,7 +10,6 @@ from monai_isles.perfusion.thresholds import connected_parts
 from monai_isles.phantom.atlas import TABLES, SmoothField
 
 OCCLUSIONS = TABLES["occlusion"]
-_SMALLEST_PIECE_ML = 0.12
 
 
 def territories(atlas_mm: np.ndarray) -> dict[str, np.ndarray]:
@@ -137,7 +136,7 @@ class Ischaemia:
 def without_specks(mask: np.ndarray, voxel_ml: float) -> np.ndarray:
     """Return a mask (H, W, D), not an empty one, without parts below 0.12 ml but the largest: nobody draws them."""
     labels, sizes = connected_parts(mask)
-    keep = sizes * voxel_ml >= _SMALLEST_PIECE_ML
+    keep = sizes * voxel_ml >= 0.12
     keep[sizes.argmax()] = True
     return keep[labels]
 

@@ -153,9 +153,6 @@ class Distractors:
         )
 
 
-_SMALLEST_LESION_ML = 1.0
-
-
 @dataclass
 class Slab:
     """Hold one scan of the subject before anything is measured.
@@ -234,7 +231,7 @@ def make_patient(index: int, *, seed: int, protocol: Protocol | None = None, var
         pose = replace(pose, tilt_deg=tilt, roll_deg=roll, pitch_deg=nod)
     places = (np.arange(protocol.slabs) - (protocol.slabs - 1) / 2) * 2 * height / float(subject.scale[2]) + level
     slabs = [_slab(subject, ischaemia, distractors, protocol, replace(pose, level_mm=float(z)), size) for z in places]
-    least_ml = _SMALLEST_LESION_ML if variety == NONE else SMALLEST_ML
+    least_ml = 1.0 if variety == NONE else SMALLEST_ML
     return Patient(index, protocol, stroke, distractors, slabs, *_levels(stroke, slabs, least_ml), varied)
 
 

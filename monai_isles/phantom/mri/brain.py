@@ -14,7 +14,6 @@ from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, fract
 from monai_isles.phantom.ct.stroke import soft_step
 
 _CHUNK_VOX = 400_000
-_ROUGH_MM = -10.0
 
 
 @dataclass
@@ -94,7 +93,7 @@ def _candidates(subject: Subject, pose: Pose, grid: Grid) -> Iterator[tuple[np.n
         voxels = np.stack(np.unravel_index(index, grid.shape), -1).astype(np.float32)
         head_mm = ((voxels - middle - shift) * spacing) @ rotation + origin
         # A rough test first: exact warping of the whole grid would be slow.
-        near = depth_at(head_mm / subject.scale.astype(np.float32)) > _ROUGH_MM
+        near = depth_at(head_mm / subject.scale.astype(np.float32)) > -10.0
         if near.any():
             yield index[near], head_mm[near]
 
