@@ -311,15 +311,13 @@ def find_cases(
 
 
 def _split_by_entities(folder: Path, files: Sequence[Path]) -> bool:
-    """Return whether BIDS entities (``acq-``, ``run-``, ``label-``) would split the scans of a plain folder.
-
-    Runs that are scans of their own stay apart: as one scan most would hold each modality twice.
-    """
+    """Return whether BIDS entities (``acq-``, ``run-``, ``label-``) would split the scans of a plain folder."""
     names = [name for path in files if (name := parse_name(path, folder))]
     if all({*name.entities} <= {"sub", "ses"} for name in names):
         return False
     apart, joined = plain.scan_folder(folder), scan_bids(folder)
     images = [sum(key != LABEL for scan in scans for key in (*scan.files, *scan.doubled)) for scans in (apart, joined)]
+    # Runs that are scans of their own stay apart: as one scan most would hold each modality twice.
     most = 2 * sum(bool(scan.doubled) for scan in joined) >= len(joined)
     return images[0] == images[1] and len(joined) < len(apart) and not most
 

@@ -148,10 +148,8 @@ def shown_inverted(files: Sequence[DicomFile], array: np.ndarray, where: str) ->
 
 
 def _unit(text: str, *, hounsfield: bool) -> str:
-    """Return the unit of a rescale type; for CT, no type, US and every spelling of Hounsfield unit mean HU.
-
-    Source: DICOM PS3.3 C.8.2.1 (HU where Rescale Type is absent); ``settle_values`` judges the numbers.
-    """
+    """Return the unit of a rescale type; for CT, no type, US and every spelling of Hounsfield unit mean HU."""
+    # DICOM PS3.3 C.8.2.1: HU where Rescale Type is absent. ``settle_values`` judges the numbers.
     words = re.sub(r"[^A-Z]", "", text.upper())
     return "HU" if hounsfield and (words in ("", "US", "HU") or re.match(r"HOUN?D?SFIELD", words)) else text
 
@@ -180,10 +178,8 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
 
 
 def _padding(file: DicomFile) -> int | None:
-    """Return Pixel Padding Value as a signed number: scanners write -2000 as 63536 too, and in more bits than stored.
-
-    A value that is meant unsigned and turns negative here lies above every HU.
-    """
+    """Return Pixel Padding Value as a signed number: scanners write -2000 as 63536 too, in more bits than stored."""
+    # A value that is meant unsigned and turns negative here lies above every HU.
     try:
         value = file.header.get("PixelPaddingValue")
         number = int.from_bytes(value[:2], "little") if isinstance(value, bytes) else int(value)
@@ -275,10 +271,7 @@ def _decode(frame: Frame) -> np.ndarray:
 
 @lru_cache(maxsize=1)
 def _unpack_by_itk(path: str) -> np.ndarray:
-    """Return the stored numbers of every frame of a compressed file; undo the rescaling of ITK.
-
-    Shapes: (frames, rows, columns).
-    """
+    """Return the stored numbers (frames, rows, columns) of a compressed file; undo the rescaling of ITK."""
     import itk
 
     codec = itk.GDCMImageIO.New()

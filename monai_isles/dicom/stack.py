@@ -201,10 +201,7 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
 def _require_in_line(
     slices: Sequence[Sequence[Frame]], origins: np.ndarray, step: np.ndarray, apart_mm: Sequence[np.ndarray], where: str
 ) -> None:
-    """Refuse frames shifted within a slice, and slices that do not follow one line.
-
-    ``apart_mm``: distance of each frame from the middle of its slice.
-    """
+    """Refuse frames shifted by ``apart_mm`` from the middle of their slice, and slices that do not follow one line."""
     length = float(np.linalg.norm(step))
     near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * length + 1e-6)
     for group, apart in zip(slices, apart_mm, strict=True):

@@ -144,12 +144,7 @@ def _measurement(name: Code, value: float, unit: str) -> sr.Measurement:
 
 
 def _head_numbers(result: Mapping[str, Any]) -> dict[str, tuple[str, float, str]]:
-    """Return the available numbers of the whole head by their code: meaning, value, UCUM unit.
-
-    The hypoperfusion intensity ratio is the volume above a Tmax of 10 s by that above 6 s.
-
-    Source: ratio: Olivot et al., Stroke 2014, doi:10.1161/STROKEAHA.113.003857.
-    """
+    """Return the available numbers of the whole head by their code: meaning, value, UCUM unit."""
     perfusion = result.get("perfusion") or {}
     late, low = perfusion.get("tmax_ml") or {}, perfusion.get("rcbf_ml") or {}
     results = {

@@ -276,10 +276,8 @@ def _whole_seconds(times_us: Sequence[Sequence[int]]) -> bool:
 
 
 def _even(times_us: Sequence[Sequence[int]]) -> bool:
-    """Return whether times in whole seconds are exact: equal steps, or phases that no single step explains.
-
-    The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
-    """
+    """Return whether times in whole seconds are exact: equal steps, or phases that no single step explains."""
+    # The steps of a protocol grow from phase to phase; those of a clock that was cut go up and down.
     for item in times_us:
         cut = np.sort(item) / SECOND_US
         steps = np.diff(cut)

@@ -65,11 +65,9 @@ def require_free(folder: Path) -> None:
 
 
 def _claim(mine: Path, lock: Path) -> None:
-    """Give the content of ``mine`` the name ``lock``, or raise FileExistsError; never replace another's.
-
-    A link appears whole or not at all. Where the file system has none (exFAT, many SMB shares, FUSE), the file is made
-    exclusively and written after.
-    """
+    """Give the content of ``mine`` the name ``lock``, or raise FileExistsError; never replace another's."""
+    # A link appears whole or not at all. Where the file system has none (exFAT, many SMB shares, FUSE), the file is
+    # made exclusively and written after.
     try:
         os.link(mine, lock)
     except OSError as error:

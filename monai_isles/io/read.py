@@ -185,13 +185,9 @@ def _scale(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndar
 
 
 def _frames_elsewhere(data: np.ndarray, where: str) -> list[Finding]:
-    """Return an error if the content shows that time is another axis than the fourth.
-
-    From one frame to the next a head hardly changes; from one slice to the next its edges do. So the typical step of
-    the true time is far smaller than that of the slices that were taken for frames.
-
-    Shapes: (T, H, W, D).  Units: HU.  Source: ours; ``tests/io/test_read.py``.
-    """
+    """Return an error if the content (T, H, W, D), in HU, shows that time is another axis than the fourth."""
+    # From one frame to the next a head hardly changes; from one slice to the next its edges do. So the typical step of
+    # the true time is far smaller than that of the slices that were taken for frames.
     steps = [_typical_step(data, axis) for axis in range(4)]
     near = int(np.argmin(steps))
     if near == 0 or steps[0] < max(_STEP_HU, _STEP_RATIO * steps[near]) or steps[near] == 0:

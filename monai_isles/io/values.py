@@ -218,15 +218,12 @@ def _no_tissue(sample: np.ndarray) -> str | None:
 
 
 def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
-    """Return why values are a picture of a CT rather than HU, else None.
-
-    A window scaled to 0..255 saturates at both ends and puts brain above 55; HU that were cut off at 0 and 255 have it
-    near 35.
-    """
+    """Return why values are a picture of a CT rather than HU, else None."""
     if high - low < (_LEAST_SPAN_HU if sample.size >= _FEW_VOXELS else 0) or (low >= -1 and high <= 1):
         return f"values from {low:g} to {high:g}: scaled to one, or to their spread"
     if low != 0 or high != 255:
         return None
+    # A window scaled to 0..255 saturates at both ends and puts brain above 55; HU cut off at 0 and 255 have it near 35.
     inner = sample[(sample > 20) & (sample < 255)]  # without air and its noise
     saturated = min(np.mean(sample <= 0), 100 * np.mean(sample >= 255)) > 0.01
     if not saturated or not inner.size:
@@ -237,10 +234,8 @@ def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
 
 
 def _offset(sample: np.ndarray) -> float:
-    """Return the offset of every HU: -1024 if the intercept was applied twice, 0 if there is none.
-
-    Told by two peaks at once, air and brain, and by no voxels between them where fat and skin of true HU lie.
-    """
+    """Return the offset of every HU: -1024 if the intercept was applied twice, 0 if there is none."""
+    # Told by two peaks at once, air and brain, and by no voxels between them where fat and skin of true HU lie.
     for offset in _OFFSETS if _share(sample, -1100, -100) < 0.01 else ():
         air = _share(sample, offset - 1104, offset - 894)
         if air > 0.05 and _share(sample, offset - 19, offset + 80) > 0.04:
@@ -258,10 +253,8 @@ def _peak(values: np.ndarray, first: int, count: int) -> int:
 
 
 def _settle_background(data: np.ndarray, modality: Modality, where: str) -> tuple[np.ndarray, list[Finding]]:
-    """Set a background of one constant to 0: impossible numbers at the edge of the planes, else a negative anywhere.
-
-    A map that was moved to another grid has zeros at the edge, around its own background.
-    """
+    """Set a background of one constant to 0: impossible numbers at the edge of the planes, else a negative anywhere."""
+    # A map that was moved to another grid has zeros at the edge, around its own background.
     if not modality.perfusion_map or data.ndim != 3 or 0 <= data.min() <= data.max() <= modality.typical_max:
         return data, []
     edge, below = np.concatenate([data[[0, -1]].ravel(), data[:, [0, -1]].ravel()]), data[data < 0]

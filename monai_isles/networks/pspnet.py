@@ -151,10 +151,8 @@ class _Branch(nn.Module):
 
 
 def _averaging(size: int, bins: int, like: Tensor) -> Tensor:
-    """Return the matrix that averages ``size`` values to ``bins`` like adaptive pooling, for graphs of any size.
-
-    Shapes: ``(bins, size)``; row i is 1 / count from floor(i size / bins) up to ceil((i + 1) size / bins).
-    """
+    """Return the matrix (bins, size) that averages as adaptive pooling does, for graphs of any size."""
+    # Row i is 1 / count from floor(i size / bins) up to ceil((i + 1) size / bins).
     place = torch.arange(size, device=like.device)
     first = torch.arange(bins, device=like.device)[:, None] * size
     inside = (place >= first // bins) & (place < (first + size + bins - 1) // bins)

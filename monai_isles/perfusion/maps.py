@@ -187,10 +187,7 @@ def _smooth_curves(rise: Tensor, place: Tensor, width_mm: float, spacing_mm: tup
 
 
 def _calming_width(curves: Tensor) -> float:
-    """Return the width at which the mean curve rises by ``CALM_RISE`` times the noise; 10 mm at most.
-
-    ``curves`` (V, T) are smoothed over 5 mm; the noise of one falls with the width.
-    """
+    """Return the width at which the mean of curves, smoothed over 5 mm, rises by ``CALM_RISE`` times the noise."""
     rise = float(curves.mean(0).max()) / max(curve_noise(curves), 1e-6)
     return SMOOTHING_MM * min(max(CALM_RISE / max(rise, 1e-6), 1.0), WIDEST_MM / SMOOTHING_MM)
 

@@ -122,10 +122,7 @@ def _fill_skull(image: np.ndarray, spacing_mm: tuple[float, float, float]) -> tu
 
 
 def _span_gap(bone: np.ndarray, head: np.ndarray, spacing_mm: tuple[float, float]) -> np.ndarray:
-    """Return the inside of a skull with a wide gap: its distance from the middle is interpolated across the gap.
-
-    Empty where less than half of the directions meet bone.
-    """
+    """Return the inside of a skull, its outline interpolated across a wide gap; empty if half of it is missing."""
     centre = ndimage.center_of_mass(head)
     place = [(np.arange(n) - middle) * mm for n, middle, mm in zip(head.shape, centre, spacing_mm, strict=True)]
     x, y = np.meshgrid(*place, indexing="ij")

@@ -124,11 +124,9 @@ def _masks(
 
 
 def _frames_before_bolus(series: Tensor, tissue: np.ndarray, dt_s: float) -> int:
-    """Return the number of frames before the bolus reaches the arteries; before it reaches the tissue without one.
-
-    The arteries fill some seconds before the mean tissue curve rises. A baseline that holds their first contrast makes
-    their area too small and their peak, for that area, too high, so that flow is too low.
-    """
+    """Return the number of frames before the bolus reaches the arteries; before it reaches the tissue without one."""
+    # The arteries fill some seconds before the mean tissue curve rises. A baseline that holds their first contrast
+    # makes their area too small and their peak, for that area, too high, so that flow is too low.
     places = torch.from_numpy(tissue).flatten().nonzero().flatten()
     curves = torch.stack([frame.flatten()[places].float() for frame in series])
     before = bolus_arrival(curves.mean(1))

@@ -206,10 +206,8 @@ def _choose(rigid: Mirror, fine: Level, method: str, settings: Settings, where: 
 
 
 def _agreement(mirror: Mirror, level: Level) -> tuple[float, float]:
-    """Return the Dice of the head with its mirror image, and their correlation in either of them.
-
-    Voxels whose counterpart lies outside the array are left out, so that a truncated head is judged by the rest.
-    """
+    """Return the Dice of the head with its mirror image, and their correlation in either of them."""
+    # Voxels whose counterpart lies outside the array are left out, so that a truncated head is judged by the rest.
     voxels = level.grid.voxels(mirror(level.grid.points()))
     seen = np.all((voxels >= 0) & (voxels <= np.array(level.grid.shape) - 1), axis=1)
     here, there = level.smooth.reshape(len(seen), -1)[seen], sample(level.smooth, voxels[seen])
