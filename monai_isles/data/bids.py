@@ -108,10 +108,8 @@ def scan_bids(folder: str | Path) -> list[Scan]:
 
 
 def derivative_name(case: Case, kind: str) -> PurePosixPath:
-    """Return the BIDS-derivative name of a result of a case; a later scan skips these names.
-
-    A label holds plain letters and digits; a name with others gets a checksum, so that Müller and Möller stay apart.
-    """
+    """Return the BIDS-derivative name of a result of a case; a later scan skips these names."""
+    # A label holds plain letters and digits; a name with others gets a checksum, so that Müller and Möller stay apart.
     if kind not in _RESULTS:
         raise refused("E-LIST-62", where=case.name, found=repr(kind), results=", ".join(_RESULTS))
     parts = {match[1]: match[2] for part in case.name.split("_") if (match := _ENTITY.match(part))}

@@ -102,10 +102,8 @@ def check_folder(
 
 
 def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:
-    """Return the cases that ``predict`` and ``training`` will leave out, according to the findings.
-
-    An unusable or missing mask affects only the training, and with it ``prepare`` and ``crossval``.
-    """
+    """Return the cases that ``predict`` and ``training`` will leave out, according to the findings."""
+    # An unusable or missing mask affects only the training, and with it ``prepare`` and ``crossval``.
     masks = {_title(scan): str(scan.files[LABEL]) for scan in scans if LABEL in scan.files}
     bad = [item for item in findings if item.case and item.severity == ERROR]
     seen = [item for item in bad if not _of_the_mask(item, masks.get(item.case))]

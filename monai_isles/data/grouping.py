@@ -161,12 +161,10 @@ def likeness(a: Facts, b: Facts) -> dict[str, float] | None:
 
 
 def group_by_evidence(cases: Sequence[Case]) -> tuple[dict[str, str], list[dict[str, object]]]:
-    """Return the subject of every case, and the pairs that were joined with the reasons.
-
-    Two scans with equal headers are joined if each is the other's best match of head outline above ``LIKELY``, or if
-    they pass ``CERTAIN``. 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads. Joining
-    two people costs a little balance; separating one person would leak data. The list is marked provisional.
-    """
+    """Return the subject of every case, and the pairs that were joined with the reasons."""
+    # Two scans with equal headers are joined if each is the other's best match of head outline above ``LIKELY``, or if
+    # they pass ``CERTAIN``. 60 phantom scans gave 0.68 or more for slabs of one head, 0.83 at most for two heads.
+    # Joining two people costs a little balance; separating one person would leak data. The list is marked provisional.
     facts = [gather(case) for case in progress(cases, "looking for slabs of one head")]
     scored = [(why["outline"], a.name, b.name, why) for a, b in combinations(facts, 2) if (why := likeness(a, b))]
     best: dict[str, tuple[float, str]] = {}

@@ -212,10 +212,8 @@ def as_cases(scans: Sequence[Scan], folder: Path, subjects: Path | None) -> list
 
 
 def subjects_of(scans: Sequence[Scan], folder: Path, subjects: Path | None = None) -> dict[tuple[str, str], str]:
-    """Return the subject of every scan that the table names, by default the ``subjects.csv`` of the data folder.
-
-    If ``folder`` is a section or a case of that data folder, rows for other cases are not remarked.
-    """
+    """Return the subject of every scan that the table names, by default the ``subjects.csv`` of the data folder."""
+    # If ``folder`` is a section or a case of that data folder, rows for other cases are not remarked.
     table = subjects or own_table(folder)
     if table is None:
         return {}

@@ -47,10 +47,8 @@ def well_spelt(terms: Sequence[str]) -> bool:
 
 
 def codecs_of(terms: Sequence[str]) -> list[str]:
-    """Return Python's codecs for terms, the default for none and for unknown ones.
-
-    ISO-IR 6 has no characters above 127: where others follow, text without escape sequences is in the next of them.
-    """
+    """Return Python's codecs for terms, the default for none and for unknown ones."""
+    # ISO-IR 6 has no characters above 127: where others follow, text without escape sequences is in the next of them.
     known = [codec for term in terms if (codec := _codec(term)) != _DEFAULT] or [_DEFAULT]
     if _UNICODE in known:  # it stands alone
         return [_UNICODE]
@@ -84,10 +82,8 @@ def text_of(header: Dataset, keyword: str) -> str:
 
 
 def settle_characters(header: Dataset) -> None:
-    """Keep the terms and bytes of a header as they are if DICOM allows the terms; else make its text Unicode.
-
-    The default needs no term. A name beyond ASCII under unknown terms keeps terms and bytes too.
-    """
+    """Keep the terms and bytes of a header as they are if DICOM allows the terms; else make its text Unicode."""
+    # The default needs no term. A name beyond ASCII under unknown terms keeps terms and bytes too.
     terms = character_terms(header)
     if not terms:
         header.pop("SpecificCharacterSet", None)

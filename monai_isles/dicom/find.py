@@ -213,10 +213,8 @@ def _leave_out(
 
 
 def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
-    """Return the files that repeat an instance: equal UID, header as read, and pixels.
-
-    Of instances that share their UID and differ otherwise, all are kept: the series is refused later.
-    """
+    """Return the files that repeat an instance: equal UID, header as read, and pixels."""
+    # Of instances that share their UID and differ otherwise, all are kept: the series is refused later.
     seen: dict[str, DicomFile] = {}
     copies = []
     for file in files:

@@ -110,10 +110,8 @@ def quietly() -> Iterator[None]:
 
 
 def is_dicom(path: Path) -> bool:
-    """Return whether a file begins as in DICOM part 10 (any 128 bytes, then DICM), or with a data set of an image.
-
-    Older archives store the data set alone; its first elements, of group 2 or 8, hold the class of the image.
-    """
+    """Return whether a file begins as in DICOM part 10 (any 128 bytes, then DICM), or with a data set of an image."""
+    # Older archives store the data set alone; its first elements, of group 2 or 8, hold the class of the image.
     try:
         with path.open("rb") as file:
             start = file.read(_META)

@@ -130,10 +130,8 @@ class DicomSource:
         return TiltedFrames(np.ascontiguousarray(frames), positions)
 
     def place(self, array: np.ndarray, *, channels: int = 0) -> Volume | TiltedFrames:
-        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``.
-
-        A result on slabs, averages of thin slices, goes onto each slice of its slab.
-        """
+        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``."""
+        # A result on slabs, averages of thin slices, goes onto each slice of its slab.
         (axis, thick), affine = self._slab(self.headers), np.array(self.affine, float)
         if thick > 1:
             array = np.repeat(array, thick, axis)

@@ -177,11 +177,10 @@ def _require_one_size(frames: Sequence[Frame], where: str) -> None:
 
 
 def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
-    """Return the frames by their position along a normal, lowest first.
-
-    Within a tenth of the slice step is one place: a table that was moved returns slightly off. The step is that of the
-    header, or of the gaps that are at least half of the largest (nine tenths of a step, or more), whichever is less.
-    """
+    """Return the frames by their position along a normal, lowest first."""
+    # Within a tenth of the slice step is one place: a table that was moved returns slightly off. The step is that of
+    # the header, or of the gaps that are at least half of the largest (nine tenths of a step, or more), whichever is
+    # less.
     places = np.array([frame.position for frame in frames]) @ normal
     order = np.argsort(places, kind="stable")
     steps = np.diff(places[order])  # zero between frames of one slice

@@ -29,11 +29,9 @@ def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
 
 
 def nearest_qform(header: Nifti1Header, target: np.ndarray) -> np.ndarray:
-    """Return the qform nearest to ``target`` among those with the same stored single-precision numbers.
-
-    Near half turns the missing quaternion part is the root of a rounding error, up to a tenth of a voxel at the edge of
-    a slice. Taking it from the other matrix within that error avoids refusing valid files.
-    """
+    """Return the qform nearest to ``target`` among those with the same stored single-precision numbers."""
+    # Near half turns the missing quaternion part is the root of a rounding error, up to a tenth of a voxel at the edge
+    # of a slice. Taking it from the other matrix within that error avoids refusing valid files.
     plain = qform(header)
     b, c, d = (float(header[f"quatern_{name}"]) for name in "bcd")
     square = 1.0 - (b * b + c * c + d * d)

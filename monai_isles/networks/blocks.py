@@ -64,11 +64,9 @@ def require_sizes(code: str, network: nn.Module, **sizes: int) -> None:
 
 
 def pad_to_multiple(x: Tensor, multiple: list[int]) -> tuple[Tensor, list[int]]:
-    """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``crop_to``.
-
-    The last voxel of each row is repeated: where the border is background this repeats the background's value, also
-    after normalisation.
-    """
+    """Return ``x`` padded at its far ends to the next multiples, and its own sizes for ``crop_to``."""
+    # The last voxel of each row is repeated: where the border is background this repeats the background's value, also
+    # after normalisation.
     sizes = [x.shape[axis + 2] for axis in range(len(multiple))]
     pad: list[int] = []
     # ``F.pad`` counts from the last axis.
@@ -142,11 +140,9 @@ class NetworkOfParts(nn.Module):
         return dict(self.named_children())
 
     def train_only(self, *names: str) -> None:
-        """Freeze all parts but these; without names, train all of them.
-
-        A frozen part has no gradients and stays in evaluation mode whatever its mode, so that its normalisation
-        statistics stay.
-        """
+        """Freeze all parts but these; without names, train all of them."""
+        # A frozen part has no gradients and stays in evaluation mode whatever its mode, so that its normalisation
+        # statistics stay.
         parts = self.parts()
         if unknown := [name for name in names if name not in parts]:
             where = f"{type(self).__name__}.train_only"

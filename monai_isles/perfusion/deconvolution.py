@@ -93,11 +93,9 @@ def oscillation_index(residue: Tensor, dt_s: float = 1.0) -> Tensor:
 
 
 def oscillation_solver(like: Tensor, aif: Tensor, dt_s: float, *, limit: float) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T), the inverses of the grid made once.
-
-    Each curve takes the least truncation whose oscillation index stays within ``limit``; one that none smooths keeps
-    the strongest. All voxels share one matrix product per truncation; those that are smooth enough are finished.
-    """
+    """Return what deconvolves curves (V, T) into out (V, 2 T), the inverses of the grid made once."""
+    # Each curve takes the least truncation whose oscillation index stays within ``limit``; one that none smooths keeps
+    # the strongest. All voxels share one matrix product per truncation; those that are smooth enough are finished.
     u, s, vh = artery_factors(aif.cpu(), dt_s)
     # Neighbours of the grid that drop the same singular values have one inverse.
     levels = {int((s >= truncation * s[0]).sum()): truncation for truncation in reversed(TRUNCATIONS)}

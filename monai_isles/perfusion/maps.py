@@ -277,10 +277,8 @@ def transit_shape(curves: Tensor, aif: Tensor, dt_s: float, *, method: str, leve
 def voxel_maps(
     curves: Tensor, aif: Tensor, dt_s: float, *, method: str, level: Any, shape: float | None = None
 ) -> list[Tensor]:
-    """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache.
-
-    Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` or ``learned`` expects.
-    """
+    """Return cbf, cbv, mtt, tmax, ttp (V,) of curves (V, T), a chunk at a time: residues stay in the cache."""
+    # Tmax lies between 0 and 25 s. A curve of noise alone gets what the prior of ``bayes`` or ``learned`` expects.
     shape = transit_shape(curves, aif, dt_s, method=method, level=level) if shape is None else shape
     if shape is None:
         measure = _deconvolver(curves, aif, dt_s, method, level)

@@ -124,10 +124,9 @@ def gap_flags(spanned: np.ndarray) -> Iterator[Flag]:
 
 
 def missing_share(interior_vox: np.ndarray) -> np.ndarray:
-    """Return the part (D,) that each slice lacks of the smaller of the largest slices on either side.
-
-    The inside of a skull grows and then shrinks along the head, so a slice between two larger ones has lost something.
-    """
+    """Return the part (D,) that each slice lacks of the smaller of the largest slices on either side."""
+    # The inside of a skull grows and then shrinks along the head, so a slice between two larger ones has lost
+    # something.
     counts = np.asarray(interior_vox, float)
     below, above = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
     wanted = np.minimum(below, above)

@@ -37,12 +37,10 @@ def arterial_curve(curves_hu: np.ndarray, dt_s: float) -> np.ndarray:
 
 
 def arterial_voxels(curves_hu: np.ndarray, dt_s: float) -> np.ndarray:
-    """Return the indices (n,) of the curves that ``arterial_curve`` averages.
-
-    Curves that reach their peak at least ``LEAST_LEAD_S`` before the median curve come first; where fewer than
-    four do, no curve is left out for its time. Saturated curves, and those that are no bolus, as at the edge of bone in
-    a head that moved, are left out where others remain.
-    """
+    """Return the indices (n,) of the curves that ``arterial_curve`` averages."""
+    # Curves that reach their peak at least ``LEAST_LEAD_S`` before the median curve come first; where fewer than four
+    # do, no curve is left out for its time. Saturated curves, and those that are no bolus, as at the edge of bone in a
+    # head that moved, are left out where others remain.
     tall = _tallest(curves_hu, max(8 * ARTERIAL_VOXELS, len(curves_hu) // _TALLEST_SHARE))
     # Arteries fill before the tissue they feed; a vein that is taller comes after it.
     early = tall[lead_s(curves_hu[tall], tissue_curve(curves_hu), dt_s) >= LEAST_LEAD_S]

@@ -156,10 +156,8 @@ def holds_same(out: Path, record: str) -> bool:
 
 
 def make_aside(out: Path, record: str) -> Path:
-    """Make a temporary folder next to ``out`` for the new scans, or continue that of an interrupted run.
-
-    Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
-    """
+    """Make a temporary folder next to ``out`` for the new scans, or continue that of an interrupted run."""
+    # Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
     parent = out.absolute().parent
     aside = parent / f".part-{os.getpid()}-{out.name}"
     try:

@@ -93,10 +93,8 @@ def require_mode(mode: str, kind: str = "ct") -> None:
 
 
 def draw_variety(index: int, *, seed: int, mode: str) -> Variety:
-    """Draw the variety of the study of subject ``index``; the result depends on nothing else.
-
-    ``real`` and ``unseen`` have different software, kernels and noise levels; everything else is drawn alike.
-    """
+    """Draw the variety of the study of subject ``index``; the result depends on nothing else."""
+    # ``real`` and ``unseen`` have different software, kernels and noise levels; everything else is drawn alike.
     if mode == NONE:
         return Variety()
     rng = np.random.default_rng([seed, 12, index])
