@@ -136,11 +136,12 @@ def make_datalist(
     left_out: list[Finding] | None = None if strict else []
     result: dict[str, Any] = {"subjects": table, "target": target, "left_out": left_out}
     testing = find_cases(folder, section=TESTING, **result)
-    training, volumes = _readable(find_cases(folder, section=TRAINING, **result), layout, left_out)
+    training, volumes, digests = _readable(find_cases(folder, section=TRAINING, **result), layout, left_out)
     if left_out and not training and not testing:
         refuse(left_out)
     named, grouping = _grouping(folder, table, training, layout)
     people = [named[case.name] for case in training]
+    _tell_copies(training, people, digests)
     count = min(layout.folds, max(1, len(set(people)))) if folds is None else folds
     masks = [case for case in training if case.label is not None]
     if target and masks and not any(volumes):
@@ -255,12 +256,27 @@ def _grouping(
     return named, {"source": source, "provisional": source == "evidence", "evidence": evidence}
 
 
-def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None) -> tuple[list[Case], list[float]]:
-    """Return the cases whose mask (for CT also plain CT and series header) can be read, and their lesions in ml."""
-    kept, volumes = [], []
+def _tell_copies(cases: Sequence[Case], people: Sequence[str], digests: Sequence[str]) -> None:
+    """Add a remark for each mask that is the file of another subject's: one person may be in two folds."""
+    first: dict[str, int] = {}
+    for number, (case, digest) in enumerate(zip(cases, digests, strict=True)):
+        other = first.setdefault(digest, number) if digest else number
+        if people[other] != people[number]:
+            text, fault = f"byte for byte the mask of {cases[other].name}", "two subjects share one lesion mask"
+            tell(finding("E-LIST-14", WARNING, where=case.name, found=text, fault=fault))
+
+
+def _readable(
+    cases: Sequence[Case], layout: Layout, left_out: list[Finding] | None
+) -> tuple[list[Case], list[float], list[str]]:
+    """Return the cases whose mask (for CT also plain CT and series header) can be read.
+
+    Also their lesions in ml, and the checksums of masks that hold a lesion.
+    """
+    kept, volumes, digests = [], [], []
     for case in progress(cases, "measuring lesions"):
         try:
-            volume = _volume_ml(case)
+            volume, digest = _volume_ml(case)
             if layout is CT:
                 gather(case)
         except IslesError as error:
@@ -270,16 +286,17 @@ def _readable(cases: Sequence[Case], layout: Layout, left_out: list[Finding] | N
             continue
         kept.append(case)
         volumes.append(volume)
+        digests.append(digest if volume else "")
     tell_few_lesions([case.name for case in kept if case.label is not None], volumes)
-    return kept, volumes
+    return kept, volumes, digests
 
 
-def _volume_ml(case: Case) -> float:
+def _volume_ml(case: Case) -> tuple[float, str]:
     if case.label is None:
-        return 0.0
+        return 0.0, ""
     mask = read_image(case.label, kind=LABEL, where=case.name, label_values=case.label_values)
     x, y, z = mask.spacing_mm
-    return float(mask.data.sum()) * x * y * z / 1000.0
+    return float(mask.data.sum()) * x * y * z / 1000.0, mask.sha256
 
 
 def tell_few_lesions(masked: Sequence[str], volumes_ml: Sequence[float]) -> None:

@@ -15,6 +15,7 @@ from monai_isles.data import folder as plain
 from monai_isles.data import releases
 from monai_isles.data.bids import PIPELINE, is_bids, parse_name, scan_bids
 from monai_isles.data.scans import (
+    FOREIGN,
     TRAINING,
     Scan,
     as_cases,
@@ -173,7 +174,6 @@ DICOM = Layout("dicom", "dicom", "DICOM studies, one folder each", ("ctp",),
                lambda folder: [Scan(section_in(folder, place / "image"), place.name, {"ctp": place})
                                for place in plain.dicom_folders(folder.absolute())])  # fmt: skip
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
-_FOREIGN = re.compile(r"\.(?:nrrd|nhdr|mha|mhd|img|mgz)(?:\.gz)?$", re.IGNORECASE)
 _ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
 _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
 _KNOWN = {*releases.KEYS, *_ONLY_2017}
@@ -242,7 +242,7 @@ def unused_images(folder: str | Path, scans: Sequence[Scan]) -> list[Finding]:
     used = {path.absolute() for scan in scans for path in scan.files.values()}
     words: dict[str, list[str]] = {}
     for path in plain.walk(Path(folder).absolute()):
-        if foreign := _FOREIGN.search(path.name):
+        if foreign := FOREIGN.search(path.name):
             words.setdefault(foreign[0].lower(), []).append(path.name)
         elif plain.IMAGE.search(path.name) and path not in used and f"desc-{PIPELINE}" not in path.name:
             stem = plain.IMAGE.sub("", path.name)

@@ -97,6 +97,8 @@ def dicom_input(series: DicomSeries, path: Path) -> SeriesInput:
 TRAINING, TESTING = "training", "testing"
 SUBJECTS = "subjects.csv"
 _ONE_FILE = "give the folder that holds the images of the case; give a 4D series to monai-isles predict-series"
+_CONVERT = "convert the images to NIfTI (.nii.gz), under names that end in the modality: p1_ct.nii.gz, p1_cbf.nii.gz"
+FOREIGN = re.compile(r"\.(?:nrrd|nhdr|mha|mhd|img|mgz)(?:\.gz)?$", re.IGNORECASE)
 _SECTION = re.compile(r"(?:^|[_\- ])(train|test)(?:ing)?(?:[_\- ](?:raw|preprocessed|data|set))?$", re.IGNORECASE)
 
 
@@ -154,8 +156,9 @@ def no_case(folder: Path) -> IslesError:
     if files:
         few = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
         names.append(f"{len(files)} files, none of them DICOM or an image whose name ends in a modality: {few}")
+    fix = _CONVERT if any(map(FOREIGN.search, files)) else None
     result = ", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder")
-    return refused("E-LIST-01", where=str(folder), found=result)
+    return refused("E-LIST-01", where=str(folder), found=result, fix=fix)
 
 
 def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> dict[Scan, Finding]:

@@ -3,16 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 
 from monai_isles.case import Case
-from monai_isles.errors import refused
+from monai_isles.data.entries import load_entries, tell_left_out
+from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.score import Masks
 from monai_isles.inference.ischaemia import PerfusionCase, read_perfusion_case
+from monai_isles.io.findings import as_finding
 from monai_isles.io.grid import require_one_grid
 from monai_isles.io.read import Image
 from monai_isles.metrics.overlap import dsc
@@ -46,23 +48,33 @@ def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndar
     return drop_small(_threshold_mask(case, rule.map, rule.cut), cluster_vox(rule.min_cluster_ml, case.spacing_mm))
 
 
-def tune_single_threshold(entries: Sequence[Mapping[str, object]]) -> SingleThreshold:
-    """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid."""
-    if not entries:
-        raise refused("E-EVAL-03", where="single threshold", found="0 entries")
+def tune_single_threshold(entries: Sequence[Mapping[str, object]], *, strict: bool = True) -> SingleThreshold:
+    """Choose the map, cut and smallest cluster of best mean Dice; ties go to the first in the order of the grid.
+
+    Unless ``strict``, a case that cannot be read is left out with a warning.
+    """
     # Every map and cut, scored at every cluster size.
     grid = [(name, cut) for name, cuts in (("rcbf", RCBF_CUTS), ("tmax", TMAX_CUTS_S)) for cut in cuts]
-    scores = np.zeros((len(entries), len(grid), len(CLUSTERS_ML)))
-    for row, entry in enumerate(progress(entries, "tuning the threshold")):
-        case = read_perfusion_case(entry, need_label=True)
-        label = cast(np.ndarray, case.label)
+    scores = []
+    for entry in progress(entries, "tuning the threshold"):
+        try:
+            case = read_perfusion_case(entry, need_label=True)
+        except IslesError as error:
+            if strict:
+                raise
+            tell_left_out([replace(as_finding(error), case=str(entry["case"]))])
+            continue
+        label, own = cast(np.ndarray, case.label), np.zeros((len(grid), len(CLUSTERS_ML)))
         for column, (name, cut) in enumerate(grid):
             mask = _threshold_mask(case, name, cut)
             for depth, ml in enumerate(CLUSTERS_ML):
-                scores[row, column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), label)
-    means = scores.mean(axis=0)
+                own[column, depth] = dsc(drop_small(mask, cluster_vox(ml, case.spacing_mm)), label)
+        scores.append(own)
+    if not scores:
+        raise refused("E-EVAL-03", where="single threshold", found=f"{len(entries)} entries, none of them readable")
+    means = np.mean(scores, axis=0)
     best, cluster = np.unravel_index(int(means.argmax()), means.shape)  # argmax takes the first of equal means
-    return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(entries))
+    return SingleThreshold(*grid[best], CLUSTERS_ML[cluster], float(means[best, cluster]), len(scores))
 
 
 def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
@@ -73,7 +85,7 @@ def _threshold_mask(case: PerfusionCase, name: str, cut: float) -> np.ndarray:
 
 
 def methods(
-    data_dir: Path, data_list: Path | None, section: str, folds: Sequence[int] | None
+    data_dir: Path, data_list: Path | None, section: str, folds: Sequence[int] | None, *, strict: bool = False
 ) -> Iterator[tuple[str, str, Masks]]:
     """Yield ``(name, description, masks)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
 
@@ -82,11 +94,9 @@ def methods(
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
     yield "rcbf30", text, _with(lambda case: rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm))
     if data_list is not None and folds is not None:
-        from monai_isles.data.entries import load_entries
-
-        keys = ("ct", *PERFUSION_MAPS)
-        entries = load_entries(data_list, data_dir, section=section, exclude=folds, keys=keys, need_label=True)
-        rule = tune_single_threshold(entries)
+        part: dict[str, Any] = {"section": section, "exclude": folds, "keys": ("ct", *PERFUSION_MAPS)}
+        entries = load_entries(data_list, data_dir, **part, need_label=True, strict=strict)
+        rule = tune_single_threshold(entries, strict=strict)
         yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
 
 

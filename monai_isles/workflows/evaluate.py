@@ -74,7 +74,7 @@ def score_folder(
         scored = {NETWORK: score_cases(cases, lambda case: partial(read_prediction, masks[case.name]), **options)}
         words: dict[str, str] = {}
         if baseline:
-            for name, text, mask_of in methods(ref_dir, listed, section, folds):
+            for name, text, mask_of in methods(ref_dir, listed, section, folds, strict=strict):
                 whole = [case for case in cases if case.name not in left_out]
                 scored[name] = score_cases(whole, mask_of, name, **options)
                 words[name] = text

@@ -176,3 +176,18 @@ def test_a_plain_folder_keeps_the_sessions_of_a_person_together(tmp_path: Path, 
     content = make_datalist(tmp_path / "d", folds=3)
     assert [entry["fold"] for entry in content["training"][::2]] == [e["fold"] for e in content["training"][1::2]]
     assert (content["name"], content["description"]) == ("folder", "Images in a plain folder")
+
+
+def test_two_subjects_with_one_mask_are_remarked(tmp_path: Path, tools: dict, caplog) -> None:
+    for name, lesion in {"p1": 2, "p2": 0, "p3": 2, "p4": 0, "p5": 3}.items():
+        mask = np.zeros((6, 5, 4), np.uint8)
+        mask[:lesion] = 1
+        tools["save"](tmp_path / f"{name}_mask.nii", mask)
+        tools["save"](tmp_path / f"{name}_flair.nii", np.ones((6, 5, 4), np.float32))
+    make_datalist(tmp_path, folds=2)
+    remarks = [text for text in caplog.messages if "E-LIST-14" in text]
+    assert len(remarks) == 1 and "p3: byte for byte the mask of p1" in remarks[0]  # empty masks of two people are equal
+    (tmp_path / "subjects.csv").write_text("case,subject\np1,a\np2,b\np3,a\np4,c\np5,d\n")
+    caplog.clear()
+    make_datalist(tmp_path, folds=2)
+    assert "E-LIST-14" not in caplog.text

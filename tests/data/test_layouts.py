@@ -82,3 +82,10 @@ def test_the_data_set_a_section_and_a_case_may_be_named(dataset: Path, spes: Pat
         assert [one.name for one in find_cases(folder)] == [f"case_{n}" for n in (1, 2, 3, 4, 5, 6, 1)]
     assert [one.name for one in find_cases(dataset / "TRAINING")] == [f"case_{n}" for n in range(1, 7)]
     assert find_cases(dataset / "TESTING")[0].subject == "testing_case_1"
+
+
+@pytest.mark.parametrize("name", ["p1_ct.nrrd", "p1_ct.mha", "p1_ct.img", "T1.mgz"])
+def test_images_of_other_formats_are_to_be_converted(tmp_path: Path, name: str) -> None:
+    (tmp_path / name).touch()
+    with pytest.raises(IslesError, match=r"E-LIST-01(?s:.*)convert the images to NIfTI"):
+        find_cases(tmp_path)

@@ -78,6 +78,18 @@ def test_a_data_list_with_folds_scores_them_and_tunes_the_cut_on_the_others(isle
     assert _column(tmp_path / "out" / "single_threshold_per_case.csv", "case") == ["case_1", "case_3"]
 
 
+@pytest.mark.parametrize("fault", ["damaged", "missing"])
+def test_the_cut_is_tuned_without_a_case_that_cannot_be_read(isles, tmp_path: Path, caplog, fault: str) -> None:
+    tmax = next((isles[1] / "TRAINING" / "case_4").rglob("*Tmax*.nii"))
+    tmax.write_bytes(tmax.read_bytes()[:1000]) if fault == "damaged" else tmax.unlink()
+    chosen = {"data_list": _data_list(tmp_path), "folds": [1], "baseline": True}
+    summary = score_folder(*isles, tmp_path / "out", **chosen, strict=False)
+    assert "on 1 training cases" in summary["baselines"]["single_threshold"]
+    assert "left out: case_4: E-" in caplog.text and not summary["left_out"]
+    with pytest.raises(IslesError, match="case_4"):
+        score_folder(*isles, tmp_path / "strict", **chosen, strict=True)
+
+
 def test_a_case_name_in_both_sections_is_ambiguous(isles, tmp_path: Path) -> None:
     shutil.copytree(isles[1] / "TRAINING" / "case_2", isles[1] / "TESTING" / "case_2")
     with pytest.raises(
