@@ -144,7 +144,7 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple
     content: dict[str, Any] = {}
     with _collect_faults(findings):
         content = read_datalist(path, dataset_dir)
-    if findings or dataset_dir is None:
+    if dataset_dir is None or any(item.severity == ERROR for item in findings):
         return findings, []
     seen, scans = dict[str, str](), []
     for where, scan in _listed_scans(content, str(path), dataset_dir, findings):
@@ -171,8 +171,14 @@ def _listed_scans(
             about: list[Finding] = []
             flat: list[dict[str, Any]] = []
             with _collect_faults(about):
-                flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=LABEL in entry)
-            findings += [replace(item, case=_title(scan)) for item in about]
+                flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=False)
+            some = LABEL in entry or (name == TRAINING and any(LABEL in other for other in content[section]))
+            if flat and LABEL not in flat[0] and some:
+                named = f"no file {entry[LABEL]}" if LABEL in entry else "no mask file"
+                about.append(finding("E-LBL-03", ERROR if LABEL in entry else WARNING, where=place, found=named))
+            # of this list the entry is the first
+            items = (replace(item, found=item.found.replace("(entry 1)", f"(entry {number})")) for item in about)
+            findings += [replace(item, case=_title(scan)) for item in items]
             for files in flat:
                 scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)

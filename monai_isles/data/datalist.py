@@ -18,7 +18,7 @@ from monai_isles.data.grouping import gather, group_by_evidence
 from monai_isles.data.layouts import CT, Layout, chosen_target, find_cases, find_layout
 from monai_isles.data.remote import require_here
 from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING, own_table
-from monai_isles.data.schema import plainly_written, require_sound
+from monai_isles.data.schema import SECTIONS, plainly_written, require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, remark_lines, tell
 from monai_isles.io.publish import publish_json
@@ -188,8 +188,32 @@ def read_datalist(path: str | Path, dataset_dir: str | Path | None = None) -> di
     except (OSError, ValueError, RecursionError) as error:
         raise refused("E-LIST-03", where=str(path), found=str(error)) from error
     content = plainly_written(content, None if dataset_dir is None else Path(dataset_dir).absolute())
+    _complete(content, str(path))
     require_sound(content, str(path))
     return content
+
+
+def _complete(content: Any, where: str) -> None:
+    """Give each case without a subject its own; remark these cases, and lists of cases that are not read."""
+    if not isinstance(content, dict):
+        return
+    cases = {key: value for key, value in content.items() if isinstance(value, list) and value and key != "left_out"}
+    cases = {key: value for key, value in cases.items() if all(isinstance(entry, dict) for entry in value)}
+    alone = [
+        (key, entry) for key in SECTIONS for entry in cases.get(key, ()) if {"case", "subject"} & {*entry} == {"case"}
+    ]
+    for key, entry in alone:
+        entry["subject"] = f"testing_{entry['case']}" if key == "test" else entry["case"]
+    if named := [str(entry["case"]) for _, entry in alone]:
+        text, fault = (
+            f"{len(named)} cases: {', '.join(named[:8])}",
+            "cases without a subject count as different subjects",
+        )
+        fix = "give the cases of one person the same subject: otherwise the person may be trained on and tested on"
+        tell(finding("E-LIST-17", WARNING, where=where, found=text, fault=fault, fix=fix))
+    for key in cases.keys() - {*SECTIONS}:
+        fault, fix = "a section of the data list is not read", "name its cases in training (with a fold) or in test"
+        tell(finding("E-LIST-06", WARNING, where=where, found=f"{key}: {len(cases[key])} cases", fault=fault, fix=fix))
 
 
 def find_data_list(

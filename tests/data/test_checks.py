@@ -94,6 +94,19 @@ def test_a_list_is_checked_with_and_without_its_images(dataset: Path, tmp_path: 
     assert codes(check_list(tmp_path / "l.json", dataset)[0]) == ["error E-LIST-03"]
 
 
+def test_a_listed_mask_that_is_absent_concerns_the_training_alone(dataset: Path, tmp_path: Path, tools: dict) -> None:
+    made = make_datalist(dataset, folds=2)
+    tools["path_of"](dataset, 2, "label").unlink()
+    del made["training"][2]["label"]
+    (tmp_path / "l.json").write_text(json.dumps(made))
+    found, scans = check_list(tmp_path / "l.json", dataset)
+    assert codes(found) == ["error E-LBL-03", "warning E-LBL-03"] and "training entry 2: case_2" in found[0].where
+    assert cases_left_out(found, scans) == {"predict": [], "training": ["training case_2", "training case_3"]}
+    tools["path_of"](dataset, 2, "ct").unlink()
+    (item,) = (item for item in check_list(tmp_path / "l.json", dataset)[0] if item.code == "E-LIST-02")
+    assert "case_2 (entry 2) ct" in item.found
+
+
 def test_an_entry_without_an_image_is_an_error(dataset: Path, tmp_path: Path) -> None:
     made = make_datalist(dataset, folds=2)
     first = made["training"][0]

@@ -191,3 +191,18 @@ def test_two_subjects_with_one_mask_are_remarked(tmp_path: Path, tools: dict, ca
     caplog.clear()
     make_datalist(tmp_path, folds=2)
     assert "E-LIST-14" not in caplog.text
+
+
+def test_a_list_of_another_program_is_completed_with_remarks(dataset: Path, tmp_path: Path, caplog) -> None:
+    made = make_datalist(dataset, folds=2)
+    for entry in (*made["training"], *made["test"]):
+        del entry["subject"]
+    *rest, last = made["training"]
+    other = {"training": rest, "testing": made["test"], "validation": [last]}
+    (tmp_path / "l.json").write_text(json.dumps(other))
+    content = read_datalist(tmp_path / "l.json")
+    assert [entry["subject"] for entry in content["training"]] == [entry["case"] for entry in rest]
+    assert [entry["subject"] for entry in content["test"]] == ["testing_" + made["test"][0]["case"]]
+    first, second = caplog.messages
+    assert "E-LIST-17" in first and "6 cases: case_1" in first
+    assert "E-LIST-06" in second and "validation: 1 cases" in second
