@@ -11,6 +11,7 @@ from unicodedata import normalize
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import Finding, as_error, refuse
+from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
@@ -85,6 +86,13 @@ def find_predictions(
     return {case.name: masks.get(case.name) for case in cases if allow_missing or case.name in masks}, extra
 
 
+def _failed_cases(folder: Path) -> set[str]:
+    cases = read_record(folder / "run.json").get("cases")
+    results = cases.items() if isinstance(cases, dict) else ()
+    failed = {name for name, result in results if isinstance(result, dict) and result.get("outcome") == "failed"}
+    return {normalize("NFC", name) for name in failed}
+
+
 def _is_data_folder(folder: Path) -> bool:
     """Return whether the folder also holds images, named as in a release or in a plain folder without lesion masks."""
     from monai_isles.data.layouts import PLAIN, find_layout
@@ -103,9 +111,10 @@ def _is_data_folder(folder: Path) -> bool:
 def find_masks(folder: Path) -> dict[str, Path]:
     """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
 
-    Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart.
+    Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
+    that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
-    result: dict[str, Path] = {}
+    result, failed = dict[str, Path](), _failed_cases(folder)
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         inside = [item / f"lesion{end}" for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
         found = [(item.name, path) for path in inside]
@@ -115,4 +124,4 @@ def find_masks(folder: Path) -> dict[str, Path]:
             if name in result:
                 raise refused("E-EVAL-07", where=name, found=f"{result[name]} and {path}")
             result[name] = path
-    return result
+    return {name: path for name, path in result.items() if name not in failed}

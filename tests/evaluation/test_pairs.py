@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.evaluation.pairs import find_masks, find_predictions, find_references
 
 ONE = np.ones((4, 4, 2), bool)
 
@@ -25,6 +26,16 @@ def test_both_layouts_are_read(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / "pred" / "other" / "lesion.nii.gz", ONE)
     masks, unasked = find_predictions(tmp_path / "pred", cases, allow_missing=False)
     assert [path.name for path in masks.values()] == ["case_1.nii.gz", "lesion.nii"] and unasked == ["other"]
+
+
+@pytest.mark.parametrize(("outcome", "kept"), [("failed", ["b"]), ("ok", ["a", "b"]), ("done before", ["a", "b"])])
+def test_a_mask_of_a_former_run_is_no_prediction(tmp_path: Path, save_volume, outcome: str, kept: list[str]) -> None:
+    for name in ("a", "b"):
+        save_volume(tmp_path / name / "lesion.nii.gz", ONE)
+    (tmp_path / "run.json").write_text(json.dumps({"cases": {"a": {"outcome": outcome}, "c": "scored"}}))
+    assert list(find_masks(tmp_path)) == kept
+    (tmp_path / "run.json").write_text("[]")
+    assert list(find_masks(tmp_path)) == ["a", "b"]
 
 
 def test_a_half_written_file_is_no_prediction(tmp_path: Path, save_volume) -> None:
