@@ -18,19 +18,12 @@ if TYPE_CHECKING:
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder or list, ``--data``, ``--bundle`` and ``--unpack``."""
-    parser.add_argument(
-        "target",
-        nargs="?",
-        type=Path,
-        metavar="DIR|LIST",
-        help="data folder of any layout, folder of DICOM series or studies, or data list",
-    )
-    parser.add_argument("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
-    parser.add_argument(
-        "--bundle", type=Path, metavar="BUNDLE", help="name or folder of a bundle, one config file, or a zip"
-    )
-    parser.add_argument("--strict", action="store_true", help="exit with 4 when any case has an error")
-    parser.add_argument("--unpack", type=Path, metavar="DIR", help="new folder for the content of a zip without errors")
+    add, target = parser.add_argument, "data folder of any layout, folder of DICOM series or studies, or data list"
+    add("target", nargs="?", type=Path, metavar="DIR|LIST", help=target)
+    add("--data", type=Path, metavar="DIR", help="data folder of the list: its images are checked too")
+    add("--bundle", type=Path, metavar="BUNDLE", help="name or folder of a bundle, one config file, or a zip")
+    add("--strict", action="store_true", help="exit with 4 when any case has an error")
+    add("--unpack", type=Path, metavar="DIR", help="new folder for the content of a zip without errors")
 
 
 def run(args: argparse.Namespace) -> int:

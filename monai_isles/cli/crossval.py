@@ -13,24 +13,15 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("bundle", help="name or folder of the bundle, e.g. clerigues")
-    parser.add_argument(
-        "--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; repeat to continue"
-    )
-    parser.add_argument(
-        "--data-list", help="data list with folds that never split a subject (default: made from the data)"
-    )
-    parser.add_argument("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
-    parser.add_argument("--folds", type=int, help="number of folds (default: the list's, else 5)")
-    parser.add_argument(
-        "--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON"
-    )
-    parser.add_argument(
-        "--protocol",
-        choices=("paper", "nested"),
-        default="paper",
-        help="scans that stop the training: the scored ones, as published (paper, default), or the next fold (nested)",
-    )
+    add = parser.add_argument
+    add("bundle", help="name or folder of the bundle, e.g. clerigues")
+    add("--out", required=True, help="folder for fold_<k>/, predictions/ and run.json; repeat to continue")
+    add("--data-list", help="data list with folds that never split a subject (default: made from the data)")
+    add("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
+    add("--folds", type=int, help="number of folds (default: the list's, else 5)")
+    add("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON")
+    stop = "scans that stop the training: the scored ones, as published (paper, default), or the next fold (nested)"
+    add("--protocol", choices=("paper", "nested"), default="paper", help=stop)
     cohort_options.share(parser, "--overlay", "--strict", "--cache", "--cache-gb")
     cohort_options.arguments(parser)
 

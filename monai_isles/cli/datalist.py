@@ -13,17 +13,16 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the folder, the file to write, and how to group and fold."""
-    parser.add_argument("folder", type=Path, metavar="DIR", help="data folder of any layout (docs/reading.md)")
-    parser.add_argument("--out", type=Path, required=True, metavar="FILE", help="data list to write (JSON)")
-    parser.add_argument("--folds", type=int, help="number of folds (default 5; 4 for ISLES 2015)")
-    parser.add_argument("--seed", type=int, default=0, help="seed of the assignment (default 0)")
-    parser.add_argument(
-        "--subjects", type=Path, metavar="FILE", help="CSV table with columns case, subject and, if needed, section"
-    )
-    parser.add_argument("--target", metavar="NAME", help="label to segment in SPES: penumbra (default), core or area")
-    parser.add_argument("--name", help="name of the list")
-    parser.add_argument("--strict", action="store_true", help="stop at the first case that cannot be used")
-    parser.add_argument("--force", action="store_true", help="replace an existing FILE")
+    add = parser.add_argument
+    add("folder", type=Path, metavar="DIR", help="data folder of any layout (docs/reading.md)")
+    add("--out", type=Path, required=True, metavar="FILE", help="data list to write (JSON)")
+    add("--folds", type=int, help="number of folds (default 5; 4 for ISLES 2015)")
+    add("--seed", type=int, default=0, help="seed of the assignment (default 0)")
+    add("--subjects", type=Path, metavar="FILE", help="CSV table with columns case, subject and, if needed, section")
+    add("--target", metavar="NAME", help="label to segment in SPES: penumbra (default), core or area")
+    add("--name", help="name of the list")
+    add("--strict", action="store_true", help="stop at the first case that cannot be used")
+    add("--force", action="store_true", help="replace an existing FILE")
 
 
 def run(args: argparse.Namespace) -> int:

@@ -13,24 +13,20 @@ _OPTIONS = ("data_list", "section", "folds", "baseline", "allow_missing", "seed"
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument("--pred", required=True, help="predictions: <case>/lesion.nii.gz or <case>.nii.gz")
-    parser.add_argument(
-        "--ref",
-        required=True,
-        help="references: an ISLES folder (with --data-list also a URL), or masks named like the predictions",
-    )
-    parser.add_argument("--out", required=True, help="folder for per_case.csv, summary.json and run.json")
-    parser.add_argument("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
+    add = parser.add_argument
+    add("--pred", required=True, help="predictions: <case>/lesion.nii.gz or <case>.nii.gz")
+    references = "references: an ISLES folder (with --data-list also a URL), or masks named like the predictions"
+    add("--ref", required=True, help=references)
+    add("--out", required=True, help="folder for per_case.csv, summary.json and run.json")
+    add("--data-list", help="score the cases of this data list only; its paths are relative to --ref")
     cohort_options.share(parser, "--section", "--seed")
-    parser.add_argument("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
+    add("--folds", type=int, nargs="+", help="folds of the section to score (default: all)")
     rules = "score rCBF < 30 %% too, and with --folds the best single threshold of the other folds"
-    parser.add_argument("--baseline", action="store_true", help=rules)
-    parser.add_argument("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
-    parser.add_argument("--strict", action="store_true", help="refuse when a case cannot be scored")
-    parser.add_argument(
-        "--connectivity", type=int, choices=(6, 26), default=6,
-        help="voxels of one lesion touch by faces (6, default), or by edges and corners too (26)",
-    )  # fmt: skip
+    add("--baseline", action="store_true", help=rules)
+    add("--allow-missing", action="store_true", help="score a missing prediction as an empty mask")
+    add("--strict", action="store_true", help="refuse when a case cannot be scored")
+    touch = "voxels of one lesion touch by faces (6, default), or by edges and corners too (26)"
+    add("--connectivity", type=int, choices=(6, 26), default=6, help=touch)
     cohort_options.arguments(parser, needs=False)
 
 

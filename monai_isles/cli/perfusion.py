@@ -12,35 +12,28 @@ from monai_isles.errors import EXIT_DONE, refused
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument(
-        "series",
-        nargs="+",
-        metavar="SERIES",
-        help="4D NIfTI file, DICOM folder of the dynamic scan, or data set; several go into DIR/<name> each",
-    )
-    parser.add_argument("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
-    parser.add_argument(
+    add = parser.add_argument
+    series = "4D NIfTI file, DICOM folder of the dynamic scan, or data set; several go into DIR/<name> each"
+    add("series", nargs="+", metavar="SERIES", help=series)
+    add("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
+    add(
         "--method",
         choices=("learned", "bayes", "bcsvd", "osvd", "tikhonov"),
         help="learned: model of transit, its prior learned from the scan (default without --truncation); bayes: the "
         "same, its prior fixed; bcsvd: the conventional truncated decomposition, by which published volumes were "
         "measured; osvd; tikhonov",
     )
-    parser.add_argument(
+    add(
         "--truncation",
         metavar="PART",
         help="bayes, learned: spread of the prior of transit times (default 0.5); bcsvd: part below which values are "
         "dropped (0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each voxel's "
         "own",
     )
-    parser.add_argument(
-        "--smoothing-mm",
-        type=float,
-        metavar="MM",
-        help="in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)",
-    )
+    width = "in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)"
+    add("--smoothing-mm", type=float, metavar="MM", help=width)
     cohort_options.share(parser, *cohort_options.SERIES_TIMES, "--device", "--threads", "--strict")
-    parser.add_argument("--no-motion", action="store_true", help="do not correct movement")
+    add("--no-motion", action="store_true", help="do not correct movement")
     cohort_options.arguments(parser)
 
 

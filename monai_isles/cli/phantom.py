@@ -11,52 +11,28 @@ from monai_isles.cli import options as cohort_options
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the verb."""
-    parser.add_argument(
-        "--kind",
-        choices=("ct", "siss", "spes"),
-        default="ct",
-        help="CT perfusion (default), sub-acute MRI (SISS) or acute MRI with perfusion maps (SPES)",
-    )
-    parser.add_argument(
-        "--out", required=True, metavar="DIR", help="folder to make; other existing folders are refused"
-    )
-    parser.add_argument("--cases", required=True, type=int, metavar="N", help="scans in TRAINING")
-    parser.add_argument("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    parser.add_argument(
-        "--test-cases",
-        type=int,
-        default=0,
-        metavar="M",
-        help="scans of other subjects in TESTING, without lesion (default 0)",
-    )
-    parser.add_argument(
-        "--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the disk"
-    )
-    parser.add_argument(
-        "--max-slices",
-        type=int,
-        default=22,
-        metavar="K",
-        help="CT: leave out subjects with taller scans (default 22, all)",
-    )
-    parser.add_argument(
+    add = parser.add_argument
+    kinds = "CT perfusion (default), sub-acute MRI (SISS) or acute MRI with perfusion maps (SPES)"
+    add("--kind", choices=("ct", "siss", "spes"), default="ct", help=kinds)
+    add("--out", required=True, metavar="DIR", help="folder to make; other existing folders are refused")
+    add("--cases", required=True, type=int, metavar="N", help="scans in TRAINING")
+    add("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
+    tests = "scans of other subjects in TESTING, without lesion (default 0)"
+    add("--test-cases", type=int, default=0, metavar="M", help=tests)
+    add("--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the disk")
+    tall = "CT: leave out subjects with taller scans (default 22, all)"
+    add("--max-slices", type=int, default=22, metavar="K", help=tall)
+    add(
         "--variety",
         choices=("none", "real", "unseen"),
         default="none",
         help="CT: none, one scanner and one software (default); real, scanners, map software and patients vary; "
         "unseen, the same with map software, a kernel and a noise level that real never has",
     )
-    parser.add_argument(
-        "--spacing",
-        type=float,
-        metavar="MM",
-        help="MRI: coarser voxels over the same field of view (default 1 for siss, 2 for spes)",
-    )
-    parser.add_argument(
-        "--dicom",
-        choices=("classic", "shuttle", "enhanced"),
-        help="CT: also write plain CT, series and maps of every scan as DICOM, in DIR/DICOM/<section>/<case>",
-    )
+    coarse = "MRI: coarser voxels over the same field of view (default 1 for siss, 2 for spes)"
+    add("--spacing", type=float, metavar="MM", help=coarse)
+    dicom = "CT: also write plain CT, series and maps of every scan as DICOM, in DIR/DICOM/<section>/<case>"
+    add("--dicom", choices=("classic", "shuttle", "enhanced"), help=dicom)
     cohort_options.arguments(parser, needs=False)
 
 

@@ -13,15 +13,11 @@ ADVANCED = options.ADVANCED - {"--section"}
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument(
-        "series",
-        nargs="+",
-        metavar="SERIES",
-        help="DICOM folders, 4D NIfTI files, folders with one such file (and ct.nii.gz), or data sets of these",
-    )
+    add = parser.add_argument
+    series = "DICOM folders, 4D NIfTI files, folders with one such file (and ct.nii.gz), or data sets of these"
+    add("series", nargs="+", metavar="SERIES", help=series)
     options.prediction_arguments(parser)
     options.share(parser, *options.SERIES_TIMES)
-    add = parser.add_argument
     add("--dicom-out", nargs="+", choices=("seg", "sr", "sc", "pdf", "maps"), metavar="KIND",
         help="objects to write if the source is DICOM: seg (masks, the default), sr (report of the numbers), "
              "sc (pictures), pdf, maps (parametric maps)")  # fmt: skip

@@ -12,24 +12,17 @@ from monai_isles.errors import EXIT_DONE
 
 def arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the options of the verb."""
-    parser.add_argument(
-        "--pred", required=True, help="output folder of predict: <case>/lesion.nii.gz, or <case>.nii.gz"
-    )
-    parser.add_argument("--ref", required=True, help="references: an ISLES folder, or masks named like the predictions")
-    parser.add_argument(
-        "--scores",
-        required=True,
-        nargs="+",
-        help="output folders of evaluate on the same cases; the first holds the scores of --pred",
-    )
-    parser.add_argument(
-        "--names", nargs="+", help="name of each folder of scores (default: its bundle's; of several, the folders')"
-    )
-    parser.add_argument("--curves", help="curves.csv of the training")
-    parser.add_argument("--published", help="print the rows of a paper below: clerigues")
-    parser.add_argument("--mirrored", action="store_true", help="show the mirrored channels of the network's input")
-    parser.add_argument("--title", help="heading of the page (default: from the data's name)")
-    parser.add_argument("--out", required=True, help="the page to write, page.html")
+    add = parser.add_argument
+    add("--pred", required=True, help="output folder of predict: <case>/lesion.nii.gz, or <case>.nii.gz")
+    add("--ref", required=True, help="references: an ISLES folder, or masks named like the predictions")
+    scores = "output folders of evaluate on the same cases; the first holds the scores of --pred"
+    add("--scores", required=True, nargs="+", help=scores)
+    add("--names", nargs="+", help="name of each folder of scores (default: its bundle's; of several, the folders')")
+    add("--curves", help="curves.csv of the training")
+    add("--published", help="print the rows of a paper below: clerigues")
+    add("--mirrored", action="store_true", help="show the mirrored channels of the network's input")
+    add("--title", help="heading of the page (default: from the data's name)")
+    add("--out", required=True, help="the page to write, page.html")
 
 
 def run(args: argparse.Namespace) -> int:
