@@ -4,28 +4,14 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any, TypedDict, TypeVar
+from typing import Any, TypedDict
 
 from monai_isles.errors import IslesError, find_isles_error, memory_error, refused
 from monai_isles.io.findings import Finding, as_error
-
-Thing = TypeVar("Thing")
-_KEPT: dict[Hashable, Any] = {}
-
-
-def cache_in_process(key: Hashable, build: Callable[[], Thing]) -> Thing:
-    """Return the result of ``build``, cached by ``key`` in this process.
-
-    Only the last key is kept: networks of another bundle would fill the memory.
-    """
-    if key not in _KEPT:
-        _KEPT.clear()
-        _KEPT[key] = build()
-    return _KEPT[key]
-
 
 log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
@@ -92,6 +78,12 @@ class Place(TypedDict, total=False):
 
 
 HERE: Place = {}
+
+
+@lru_cache(maxsize=1)
+def load_in_process(recipe: Any) -> Any:
+    """Return ``recipe.load()``, of the last recipe alone: networks of several bundles would fill the memory."""
+    return recipe.load()
 
 
 def is_spread(place: Place) -> bool:

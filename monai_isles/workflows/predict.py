@@ -13,7 +13,7 @@ from typing import Any
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
-from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, cache_in_process, failed_record, is_spread
+from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed_record, is_spread, load_in_process
 from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetch_entry
 from monai_isles.inference.ischaemia import perfusion_block
@@ -184,7 +184,7 @@ def predict_cohort(
 def predict_one(task: Task) -> Record:
     """Predict the case of a task with the predictor cached in this process."""
     recipe, entry = task.about
-    predictor = cache_in_process(recipe, recipe.load)
+    predictor = load_in_process(recipe)
     return predict_cases(predictor, [entry], recipe.out, after=recipe.after, strict=True)[task.case]
 
 

@@ -13,7 +13,7 @@ import numpy as np
 from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
-from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process, is_spread, stands_elsewhere
+from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread, load_in_process, stands_elsewhere
 from monai_isles.data.study import find_studies
 from monai_isles.dicom.header import read_words
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
@@ -263,7 +263,7 @@ def process_study(
     optional: Sequence[str], entropy: bool,
 ) -> Record:  # fmt: skip
     """Process the study of a task with the given predictor, or with the one cached in this process."""
-    predictor = predictor or cache_in_process(recipe, recipe.load)
+    predictor = predictor or load_in_process(recipe)
     folder = recipe.out / task.case
     with quiet():
         measured = measure_study(task.about, task.case, recipe.out, device=str(predictor.device), **reading)

@@ -13,7 +13,7 @@ from monai.bundle import ConfigParser
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
-from monai_isles.cohort.task import HERE, Place, Record, Task, cache_in_process
+from monai_isles.cohort.task import HERE, Place, Record, Task, load_in_process
 from monai_isles.data.datalist import find_data_list
 from monai_isles.data.entries import find_apart, find_entries, load_entries
 from monai_isles.data.remote import fetch_entry, is_url, local_root
@@ -119,7 +119,7 @@ def prepare(
 def prepare_one(task: Task) -> Record:
     """Preprocess the case of a task, unless it is already in the cache."""
     options, entry = task.about
-    preparation = cache_in_process(options, options.load)
+    preparation = load_in_process(options)
     entry = fetch_entry(entry)
     if preparation.cache.read(preparation.key(entry)) is not None:
         return {"outcome": "done before"}

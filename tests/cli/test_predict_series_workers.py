@@ -6,7 +6,6 @@ import hashlib
 import json
 import os
 import pickle
-import sys
 from pathlib import Path
 
 import nibabel
@@ -96,7 +95,6 @@ def test_a_cluster_is_told_absolute_paths_what_a_case_needs_and_where_to_keep_ca
             os.chdir(before)
 
     monkeypatch.setattr(measure_study, "run_cases", elsewhere)
-    monkeypatch.setattr(sys.modules["monai_isles.cohort.task"], "_KEPT", {})
     monkeypatch.chdir(studies)
     out = os.path.relpath(tmp_path / "out")
     more = ("--cluster", "tcp://h:1", "--case-gpus", "2", "--case-memory", "1.5", "--no-report", "--cache",
