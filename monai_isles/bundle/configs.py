@@ -137,7 +137,6 @@ _CLASSES = frozenset({
     "StreamHandler", "FileHandler", "NullHandler", "Formatter",
     "logging.StreamHandler", "logging.FileHandler", "logging.NullHandler", "logging.Formatter",
 })  # fmt: skip
-_STREAMS = {"sys.stdout", "sys.stderr"}
 
 
 def logging_findings(path: str | Path) -> list[Finding]:
@@ -171,7 +170,7 @@ def _harmless(option: str, value: str) -> bool:
     try:
         tree = ast.parse(value.strip() or "()", mode="eval").body
         parts = tree.elts if isinstance(tree, (ast.Tuple, ast.List)) else [tree]
-        for part in (part for part in parts if ast.unparse(part) not in _STREAMS):
+        for part in (part for part in parts if ast.unparse(part) not in ("sys.stdout", "sys.stderr")):
             ast.literal_eval(part)
     except (ValueError, TypeError, SyntaxError, RecursionError):  # not a literal
         return False

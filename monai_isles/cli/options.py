@@ -40,7 +40,6 @@ SHARED: dict[str, dict[str, Any]] = {
     "--case-memory": {"type": float, "default": 0.0, "metavar": "GB", "help": "memory needed by one case"},
     "--case-gpus": {"type": int, "metavar": "N", "help": "GPUs needed by one case (default: 1 on cuda)"},
 }  # fmt: skip
-_PLACE, _NEEDS = ("--workers", "--cluster", "--slurm"), ("--case-memory", "--case-gpus")
 SERIES_TIMES = ("--dt", "--series", "--times", "--slab-mm")
 
 
@@ -139,7 +138,7 @@ def outcomes_text(records: Mapping[str, Mapping[str, object]], out: object) -> s
 def arguments(parser: argparse.ArgumentParser, *, needs: bool = True) -> None:
     """Declare the options of the place; ``needs`` adds the resources of one case."""
     group = parser.add_argument_group("many at once", "see docs/scale.md")
-    share(group, *_PLACE, *(_NEEDS if needs else ()))
+    share(group, "--workers", "--cluster", "--slurm", *(("--case-memory", "--case-gpus") if needs else ()))
 
 
 def chosen_times(args: argparse.Namespace) -> float | list[float] | None:

@@ -88,12 +88,6 @@ def offer(worker: Mapping[str, Any]) -> dict[str, float]:
     return {MEMORY: share, **(worker.get("resources") or {})}
 
 
-def declared_resources(client: Client) -> list[str]:
-    """Return the names of the resources that the workers of a running cluster declare, which Dask enforces."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    return sorted({name for worker in workers for name in worker.get("resources") or {}})
-
-
 @contextmanager
 def open_client(needs: Mapping[str, float], tasks: Sequence[Task], place: Place) -> Iterator[Client]:
     """Yield a connected client whose workers have the ``needs`` of each task; a cluster started for it ends with it."""
@@ -109,7 +103,9 @@ def open_client(needs: Mapping[str, float], tasks: Sequence[Task], place: Place)
     if cluster:
         with quiet, _connect(cluster) as client:
             _require_same_version(client)
-            require_room(client, needs, case=case, address=cluster)
+            if running := client.scheduler_info(n_workers=-1)["workers"].values():
+                line = f'dask worker {cluster} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
+                _require_offer([*map(offer, running)], needs, case, fix=f"start workers that declare it: {line}")
             _await_worker(client)
             yield client
         return
@@ -161,14 +157,6 @@ def local_cluster(workers: int, needs: Mapping[str, float], case: str) -> SpecCl
     }
     scheduler = {"cls": Scheduler, "options": {"host": HOST, "port": 0, **_NO_DASHBOARD}}
     return SpecCluster(workers=started, scheduler=scheduler, silence_logs=logging.CRITICAL)
-
-
-def require_room(client: Client, needs: Mapping[str, float], *, case: str, address: str) -> None:
-    """Refuse cases that are too large for every worker of a running cluster."""
-    workers = client.scheduler_info(n_workers=-1)["workers"].values()
-    if workers:
-        line = f'dask worker {address} --nthreads 1 --resources "GPU=1 MEMORY_GB=16"'
-        _require_offer([offer(worker) for worker in workers], needs, case, fix=f"start workers that declare it: {line}")
 
 
 def _require_offer(offers: Sequence[dict[str, float]], needs: Mapping[str, float], case: str, *, fix: str) -> None:

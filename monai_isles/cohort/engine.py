@@ -92,14 +92,16 @@ def run_cases(
         return {}
     if not is_spread(place):
         return {task.case: attempt(work, task, strict=strict) for task in progress(tasks, title, unit=unit)}
-    from monai_isles.cohort.clusters import GPU, MEMORY, declared_resources, open_client
+    from monai_isles.cohort.clusters import GPU, MEMORY, open_client
 
     wanted = {GPU: float(place.get("gpus", 0)), MEMORY: float(place.get("memory_gb", 0))}
     needs = {name: value for name, value in wanted.items() if value > 0}
     with open_client(needs, tasks, place) as client:
         from distributed.client import FutureCancelledError, FuturesCancelledError
 
-        declared = declared_resources(client) if place.get("cluster") else ()
+        # Dask compares what the workers of a running cluster declare, and only that.
+        workers = client.scheduler_info(n_workers=-1)["workers"].values() if place.get("cluster") else ()
+        declared = {name for worker in workers for name in worker.get("resources") or {}}
         compared = {name: value for name, value in needs.items() if name in declared}
         submit = partial(_submit, client, partial(attempt, work, strict=strict), compared)
         done = progress(_records(client, submit, tasks), title, total=len(tasks), unit=unit)

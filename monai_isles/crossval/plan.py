@@ -26,7 +26,6 @@ PLAN, DATA_LIST = "crossval.json", "data_list.json"
 PAPER, NESTED, SPLIT = "paper", "nested", "split"
 VALIDATION, TEST, TRAINING = 0, 1, 2
 PARTS, SPLIT_SIZES = ["validation", "test", "training"], {VALIDATION: 6, TEST: 23, TRAINING: 65}
-_PLACES = ("bundle", "dataset_dir")
 
 
 @dataclass(frozen=True)
@@ -162,7 +161,7 @@ def require_same_plan(plan: Plan, out: Path) -> None:
     before = read_plan(out)
     if before is None:
         return
-    now, then = ({k: v for k, v in p.record().items() if k not in _PLACES} for p in (plan, before))
+    now, then = ({k: v for k, v in p.record().items() if k not in ("bundle", "dataset_dir")} for p in (plan, before))
     changed = list(_differences(then, now))
     if changed:
         more = f"; and {len(changed) - 6} more" if len(changed) > 6 else ""

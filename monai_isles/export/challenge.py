@@ -20,7 +20,6 @@ from monai_isles.modalities import MODALITIES
 from monai_isles.progress import progress
 
 _ID = re.compile(r"^(VSD|SMIR)\..*\.O\.[A-Za-z0-9_]+\.([A-Za-z0-9]+)\.nii(?:\.gz)?$", re.IGNORECASE)
-_DESCRIPTION = re.compile(r"[A-Za-z0-9_-]+")
 _ID_OF = ("ct", "flair", "t1c", "mtt", "adc")
 
 
@@ -75,7 +74,7 @@ def challenge_names(
     participant's public script has it. Which image gives the id is our reading: no upload was made with it, and
     ``id_of`` names another. The description has letters, digits, ``_`` and ``-``.
     """
-    if not _DESCRIPTION.fullmatch(description):
+    if not re.fullmatch(r"[A-Za-z0-9_-]+", description):
         raise refused("E-CHAL-03", where="description", found=repr(description))
     content = data_list if isinstance(data_list, dict) else read_datalist(data_list, dataset_dir)
     listed = content.get("test", [])

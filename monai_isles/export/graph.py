@@ -18,7 +18,6 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_DEBUG = ".debug_pkl"
 
 
 def strip_script(path: Path) -> None:
@@ -27,7 +26,7 @@ def strip_script(path: Path) -> None:
         members = [(m.filename, m.compress_type, archive.read(m)) for m in archive.infolist()]
     with zipfile.ZipFile(path, "w") as archive:
         for name, packing, content in members:
-            if not name.endswith(_DEBUG):
+            if not name.endswith(".debug_pkl"):
                 member = zipfile.ZipInfo(name, _EPOCH)
                 member.compress_type = packing
                 archive.writestr(member, content)
@@ -45,7 +44,6 @@ def strip_onnx(model: Any) -> None:
 
 TOLERANCE = 1e-4
 _WINDOWS = ((1, (4, 4, 4)), (3, (5, 3, 2)))
-_AXES = ("height", "width", "depth")
 _QUIET = "torch.onnx._internal.exporter._registration"
 
 
@@ -133,7 +131,7 @@ def _write_onnx(network: nn.Module, path: Path, window: Tensor, sizes: Sequence[
     from torch.export import Dim
 
     free: dict[int, object] = {0: Dim("batch")}
-    for axis, (size, name) in enumerate(zip(sizes, _AXES, strict=False), start=2):
+    for axis, (size, name) in enumerate(zip(sizes, ("height", "width", "depth"), strict=False), start=2):
         if not isinstance(size, int):
             times = _size(size, 1)
             free[axis] = times * Dim(name) if times > 1 else Dim(name)

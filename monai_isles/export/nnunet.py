@@ -21,9 +21,7 @@ from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
-CHANNEL_NAMES = {"tmax": "Tmax"}
 ENDING = ".nii.gz"
-_NAME = re.compile(r"[A-Za-z0-9_-]+")
 
 
 @dataclass(frozen=True)
@@ -61,7 +59,7 @@ def export_nnunet(
     """
     content = read_datalist(data_list, dataset_dir)
     name = name or str(content.get("name") or "isles")
-    if not 1 <= number <= 999 or not _NAME.fullmatch(name):
+    if not 1 <= number <= 999 or not re.fullmatch(r"[A-Za-z0-9_-]+", name):
         raise refused("E-NNU-03", where=f"Dataset{number}_{name}", found=f"number {number}, name {name!r}")
     target = Path(out) / f"Dataset{number:03d}_{name}"
     if target.exists():
@@ -70,24 +68,21 @@ def export_nnunet(
     _splits(content)
     keys = _channels(content, modalities)
     left: list[Finding] = []
-    training: list[dict[str, object]]
-    training = load_entries(content, dataset_dir, keys=keys, need_label=True, left_out=left)
-    test: list[dict[str, object]] = []
+    entries = {"Tr": load_entries(content, dataset_dir, keys=keys, need_label=True, left_out=left), "Ts": []}
     if content.get("test"):
-        test = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False, left_out=left)
+        entries["Ts"] = load_entries(content, dataset_dir, section="test", keys=keys, need_label=False, left_out=left)
     with folder_aside(target) as aside:
         written = {}
-        for section, entries in (("Tr", training), ("Ts", test)):
+        for section, own in entries.items():
             (aside / f"images{section}").mkdir(parents=True)
-            listed = progress(entries, f"images{section}")
+            listed = progress(own, f"images{section}")
             written[section] = [entry for entry in listed if _write(entry, keys, aside, section, left)]
-        training, test = written["Tr"], written["Ts"]
-        if not training:
+        if not written["Tr"]:
             refuse(left)
-        splits = _splits({"training": training})
-        named = {str(channel): CHANNEL_NAMES.get(key, key.upper()) for channel, key in enumerate(keys)}
+        splits = _splits({"training": written["Tr"]})
+        named = {str(channel): "Tmax" if key == "tmax" else key.upper() for channel, key in enumerate(keys)}
         description = {
-            "channel_names": named, "labels": {"background": 0, "lesion": 1}, "numTraining": len(training),
+            "channel_names": named, "labels": {"background": 0, "lesion": 1}, "numTraining": len(written["Tr"]),
             "file_ending": ENDING, "name": content.get("name"), "description": content.get("description"),
             "simulated": bool(content.get("simulated")),
         }  # fmt: skip
@@ -95,7 +90,7 @@ def export_nnunet(
         publish_json(aside / "splits_final.json", list(splits))
         os.replace(aside, target)
     reasons = {item.case: str(as_error(item)) for item in left}
-    return NnunetDataset(target, len(training), len(test), len(splits), reasons)
+    return NnunetDataset(target, len(written["Tr"]), len(written["Ts"]), len(splits), reasons)
 
 
 def _channels(content: Mapping[str, Any], modalities: Sequence[str] | None) -> list[str]:

@@ -101,9 +101,6 @@ def lesion_weighted_ce(logits: Tensor, label: Tensor, weight: Tensor | None = No
     return ((share * cost).sum(1) / share.sum(1).clamp_min(torch.finfo(cost.dtype).tiny)).mean()
 
 
-_FLOOR = 1e-7  # under the logarithm: keeps the loss of a total miss and its gradient finite
-
-
 class HardnessAwareGDLoss(nn.Module):
     """Average minus the logarithm of the generalized Dice overlap over images.
 
@@ -132,7 +129,8 @@ class HardnessAwareGDLoss(nn.Module):
         probability = logits.float().softmax(1)
         reference = F.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(probability.dtype)
         loss = sudre_dice_loss(probability, reference)
-        return (-torch.log(1.0 - loss + _FLOOR) if self.aware else loss).mean()
+        # the addend keeps the loss of a total miss and its gradient finite
+        return (-torch.log(1.0 - loss + 1e-7) if self.aware else loss).mean()
 
 
 TERMS = ("ce", "wce", "dice", "gd", "hgd")

@@ -150,9 +150,6 @@ def plot(figure: Figure, label: str, caption: str) -> SimpleNamespace:
     return SimpleNamespace(svg=Markup(svg_text(figure, label)), caption=caption)
 
 
-_ARRAYS = ("probability", "uncertainty", "lesion", *SYNTHETIC)
-
-
 def publish_case_page(
     entry: Mapping[str, object], maps: Mapping[str, Any], result: Mapping[str, object], path: Path
 ) -> None:
@@ -167,7 +164,8 @@ def publish_case_page(
         images = {"ct": replace(series, data=series.data[0])}
     if entry.get("resample") is True:
         images = onto_first(images, case=str(entry["case"]))
-    arrays = {key: np.asarray(array[0]) for key, array in maps.items() if key in _ARRAYS}
+    shown = ("probability", "uncertainty", "lesion", *SYNTHETIC)
+    arrays = {key: np.asarray(maps[key][0]) for key in shown if key in maps}
     first = next(iter(images))
     view = CaseView(
         name=str(entry["case"]),

@@ -158,9 +158,6 @@ def _pictures(case: CaseView, most: int) -> list[SimpleNamespace]:
     return pictures
 
 
-_MOST_CHANCES = 4
-
-
 def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the volumes that a reader looks for first."""
     shown: dict[str, str] = {}
@@ -171,7 +168,7 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
             shown["Lesion, 90 % interval"] = f"{low:.1f}–{high:.1f} ml"
         chances = [item["confidence"] for item in result.get("lesions") or () if item.get("confidence") is not None]
         if chances:
-            shown["Lesions, chance of each"] = ", ".join(f"{chance:.0%}" for chance in chances[:_MOST_CHANCES])
+            shown["Lesions, chance of each"] = ", ".join(f"{chance:.0%}" for chance in chances[:4])
     perfusion = result.get("perfusion") or {}
     for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
         if perfusion.get(key) is not None:

@@ -113,9 +113,6 @@ def _start(view: CaseView, shown: list[int]) -> int:
     return len(shown) // 2
 
 
-VERSION = "0.69.0"
-
-
 def niivue_facts(case: CaseView) -> dict[str, object]:
     """Return what ``niivue.html`` and ``niivue.js`` show: the library, its licence, volumes and masks.
 
@@ -146,7 +143,7 @@ def niivue_facts(case: CaseView) -> dict[str, object]:
     return {
         "library": Markup(gzip.decompress(templates.joinpath("niivue.umd.js.gz").read_bytes()).decode("utf-8")),
         "licence": templates.joinpath("niivue.LICENSE").read_text(encoding="utf-8"),
-        "version": VERSION,
+        "version": "0.69.0",
         "data": {"volumes": volumes, "masks": masks},
     }
 

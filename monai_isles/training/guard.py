@@ -12,8 +12,6 @@ from torch import Tensor
 from monai_isles.errors import IslesError, find_isles_error, refused
 from monai_isles.sampling.patches import PatchLoader
 
-NOT_FINITE = "E-MET-07"
-
 
 class FiniteGuard:
     """Raise before the backward pass of the first batch whose loss is not finite.
@@ -67,7 +65,7 @@ class FiniteGuard:
 
     def _explain(self, engine: Engine, error: BaseException) -> None:
         ours = find_isles_error(error)
-        if ours is None or ours.code != NOT_FINITE or self._last is None:
+        if ours is None or ours.code != "E-MET-07" or self._last is None:
             raise error
         chosen, place = self._last
         raise self._stop(chosen, f"after {place}: {ours.fault}, {ours.found}") from error

@@ -17,8 +17,6 @@ from monai_isles.inference.outputs import publish_bids
 from monai_isles.workflows.predict import predict
 from monai_isles.workflows.predict_series import Wanted, predict_series
 
-WORK = ".monai_isles"
-
 
 def predict_participants(
     source: str | Path,
@@ -41,7 +39,7 @@ def predict_participants(
         options: ``choices``, ``entropy``, ``place`` and ``strict`` of ``predict``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
-    aside, out = Path(work) if work else Path(out) / WORK, Path(out)
+    aside, out = Path(work) if work else Path(out) / ".monai_isles", Path(out)
     asked = case_keys(bundle.config("inference"))
     keys = asked["keys"]
     scans = only_read(_select_participants(scan_bids(source), participants, str(source)), sum(asked.values(), []))

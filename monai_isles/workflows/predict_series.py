@@ -201,9 +201,6 @@ def _patient(file: Path) -> dict[str, str]:
     return {label: text for label, text in zip(_PATIENT.values(), texts, strict=False) if text}
 
 
-_GIVEN = ("ct", "cbf", "cbv", "mtt", "tmax", "ttp", "ctp")
-
-
 def predict_series(
     paths: Sequence[str | Path],
     out: Path,
@@ -253,7 +250,7 @@ def predict_series(
 
 def require_given(modalities: Sequence[str], bundle: Bundle) -> None:
     """Refuse a bundle with inputs that a series does not provide."""
-    missing = [key for key in modalities if key not in _GIVEN]
+    missing = [key for key in modalities if key not in (*_SEEN, "ttp", "ctp")]
     if missing:
         raise refused("E-SCAN-04", where=str(bundle.root), found=", ".join(missing))
 
