@@ -39,13 +39,17 @@ def even_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, float, boo
         return series, float(times_s[-1] / len(steps)), False
     # The median would thin out a dense first pass that is followed by a longer sparse one.
     dt_s = float(np.quantile(steps, 0.25))
-    wanted = np.arange(0.0, times_s[-1] + 1e-6, dt_s)
-    after = np.searchsorted(times_s, wanted, side="right").clip(1, len(times_s) - 1)
-    share = (wanted - times_s[after - 1]) / steps[after - 1]
-    out = torch.empty((len(wanted), *series.shape[1:]), dtype=torch.float32)
+    return frames_at(series, times_s, np.arange(0.0, times_s[-1] + 1e-6, dt_s)), dt_s, True
+
+
+def frames_at(series: Tensor, times_s: np.ndarray, wanted_s: np.ndarray) -> Tensor:
+    """Return the frames of a series (T, ...) at other times, float32, linear between those at ``times_s`` (T,)."""
+    after = np.searchsorted(times_s, wanted_s, side="right").clip(1, len(times_s) - 1)
+    share = (wanted_s - times_s[after - 1]) / np.diff(times_s)[after - 1]
+    out = series.new_empty((len(wanted_s), *series.shape[1:]), dtype=torch.float32)
     for frame, (late, part) in enumerate(zip(after, share, strict=True)):
         out[frame] = torch.lerp(series[late - 1].float(), series[late].float(), float(part))
-    return out, dt_s, True
+    return out
 
 
 ARRIVED, _WITHIN = 0.1, 32

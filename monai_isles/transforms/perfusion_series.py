@@ -11,6 +11,7 @@ import torch
 from monai.config import KeysCollection
 from monai.transforms import MapTransform
 from monai.utils import convert_to_dst_type, ensure_tuple
+from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from monai_isles.errors import IslesError, refused
@@ -19,7 +20,7 @@ from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
-from monai_isles.perfusion.timing import arterial_curves
+from monai_isles.perfusion.timing import arterial_curves, frames_at
 from monai_isles.transforms.intensity import spacing_of
 
 
@@ -90,28 +91,14 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     if not np.isfinite(q).all():
         raise refused("E-TPW-02", where=where or "series", found=f"{int((~np.isfinite(q)).sum())} of {q.size} frames")
     change = np.diff(q)
-    rises, falls = _runs(change > 0, k), _runs(change < 0, k)  # runs of k changes are contrast; single ones are noise
+    # runs of k changes are contrast; single ones are noise
+    rises, falls = (np.flatnonzero(sliding_window_view(run, k).all(1)) for run in (change > 0, change < 0))
     fallbacks = ([] if rises.size else [NO_RISE]) + ([] if falls.size else [NO_FALL])
     t_s = int(rises[0]) if rises.size else 0
     t_e = int(falls[-1]) + k if falls.size else q.size - 1  # the stage ends with the last run of falls
     if t_s >= t_e:
         return Window(0, q.size - 1, (*fallbacks, CROSSED))
     return Window(t_s, t_e, tuple(fallbacks))
-
-
-def resample_frames(series: Tensor, times: np.ndarray) -> Tensor:
-    """Return the series at ``times`` (t,), linear between frames. Shapes: ``(T, *spatial)`` in, ``(t, *spatial)``."""
-    low = np.clip(np.floor(times).astype(int), 0, series.shape[0] - 1)  # linear between the two frames around each time
-    high = np.minimum(low + 1, series.shape[0] - 1)
-    part = torch.as_tensor(times - low, dtype=torch.float32).reshape(-1, *[1] * (series.ndim - 1))
-    before, after = series[low.tolist()].float(), series[high.tolist()].float()
-    return before + (after - before) * part.to(before.device)
-
-
-def _runs(true: np.ndarray, k: int) -> np.ndarray:
-    """Return the starts of all stretches of ``k`` true values."""
-    count = np.concatenate([[0], np.cumsum(true)])
-    return np.flatnonzero(count[k:] - count[:-k] == k)  # k true values in a row add k to the running sum
 
 
 class PerfusionWindowd(MapTransform):
@@ -156,7 +143,7 @@ class PerfusionWindowd(MapTransform):
             series = torch.as_tensor(out[key]).as_subclass(Tensor)
             curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
             window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
-            frames = resample_frames(series, np.linspace(window.t_s, window.t_e, self.frames))
+            frames = frames_at(series, np.arange(len(series)), np.linspace(window.t_s, window.t_e, self.frames))
             out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
         return out
