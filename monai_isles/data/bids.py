@@ -31,6 +31,12 @@ _RESULTS = {
 BIDS_IGNORE = "# BIDS has no names for these: uncertainty, perfusion maps, numbers and page of each case\n" + "".join(
     f"*_desc-{PIPELINE}_{ending}\n" for ending in _IN_PERF.values()
 )
+BIDS_DESCRIPTION = {
+    "Name": "monai_isles predictions, research only",
+    "BIDSVersion": "1.10.0",
+    "DatasetType": "derivative",
+    "GeneratedBy": [{"Name": "monai_isles", "Version": __version__}],
+}
 BIDS_README = """Predictions of monai_isles, a BIDS derivative data set. Research only, not a medical device.
 
 `anat/*_label-lesion_desc-monaiisles_mask.nii.gz` is the predicted lesion, `..._probseg.nii.gz` its probability; both
@@ -133,16 +139,6 @@ def sidecar(case: Case, kind: str) -> dict[str, object] | None:
         return None
     in_space = [path.name for path in case.images.values() if (item := parse_name(path)) and "space" in item.entities]
     return {"Type": "Lesion", "Description": text[kind], "SpatialReference": in_space[0] if in_space else "orig"}
-
-
-def derivative_description() -> dict[str, object]:
-    """Return the content of ``dataset_description.json`` of a folder of results."""
-    return {
-        "Name": "monai_isles predictions, research only",
-        "BIDSVersion": "1.10.0",
-        "DatasetType": "derivative",
-        "GeneratedBy": [{"Name": "monai_isles", "Version": __version__}],
-    }
 
 
 def _cases(section: str, person: str, sessions: dict[str, list[BidsFile]]) -> list[Scan]:

@@ -17,7 +17,7 @@ from scipy.special import entr
 from torch import Tensor
 
 from monai_isles.case import Case
-from monai_isles.data.bids import BIDS_IGNORE, BIDS_README, derivative_description, derivative_name, sidecar
+from monai_isles.data.bids import BIDS_DESCRIPTION, BIDS_IGNORE, BIDS_README, derivative_name, sidecar
 from monai_isles.data.scans import require_own_names as require_one_of_each
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
@@ -159,10 +159,9 @@ class PublishMapsd(MapTransform):
     a synthetic image.
     Raises: what ``monai_isles.io.publish.publish_image`` raises; then no map of the case is written.
 
-    >>> from monai_isles.data import find_entries
     >>> from monai_isles.io import LoadVerifiedd
-    >>> case = LoadVerifiedd(["flair"])(find_entries(folder, keys=["flair"])[0])
-    >>> _ = PublishMapsd("results", keys="probability")({"case": "case_1", "probability": case["flair"] * 0})
+    >>> image = LoadVerifiedd(["flair"])(case.entry())["flair"]
+    >>> _ = PublishMapsd("results", keys="probability")({"case": "case_1", "probability": image * 0})
     >>> Path("results/case_1/probability.nii.gz").is_file()
     True
     """
@@ -224,7 +223,7 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
     """
     root, cases = root or out / "derivatives" / "monai_isles", [Case.from_entry(entry) for entry in entries]
     require_bids_names(entries, str(root))
-    publish_json(root / "dataset_description.json", derivative_description())
+    publish_json(root / "dataset_description.json", BIDS_DESCRIPTION)
     publish_text(root / ".bidsignore", BIDS_IGNORE)
     publish_text(root / "README.md", BIDS_README)
     for case in cases:

@@ -9,7 +9,7 @@ import pytest
 
 from monai_isles.case import Case
 from monai_isles.data import find_cases
-from monai_isles.data.bids import derivative_description, derivative_name, parse_name, sidecar
+from monai_isles.data.bids import BIDS_DESCRIPTION, derivative_name, parse_name, sidecar
 from monai_isles.data.layouts import find_layout
 from monai_isles.errors import IslesError
 
@@ -141,7 +141,7 @@ def test_a_case_of_another_layout_gets_a_subject_of_its_name() -> None:
     assert len(names) == 5 and all(re.fullmatch(r"sub-[A-Za-z0-9]+/anat/[A-Za-z0-9_.-]+", name) for name in names)
     with pytest.raises(IslesError, match=r"E-LIST-62: no such result(?s:.*)'movie'(?s:.*)lesion, probability"):
         derivative_name(case, "movie")
-    assert derivative_description()["DatasetType"] == "derivative"
+    assert BIDS_DESCRIPTION["DatasetType"] == "derivative"
 
 
 @pytest.mark.parametrize(("names", "found"), [
