@@ -35,8 +35,7 @@ class Image:
     Units: affines and ``spacing_mm`` in millimetres, ``dt_s`` in seconds (None for a single volume, and where
     the header states no time). ``unmeasured`` marks where the file held NaN or infinity, None where it held none.
 
-    >>> from monai_isles.data import find_cases
-    >>> image = read_image(find_cases(folder)[0].images["flair"])
+    >>> image = read_image(case.images["flair"])
     >>> image.data.shape, image.spacing_mm
     ((29, 29, 20), (8.0, 8.0, 8.0))
     """
@@ -82,8 +81,7 @@ def read_image(
         judge_time: False where the user gives the frame times of a series.
     Raises: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
 
-    >>> from monai_isles.data import find_cases
-    >>> read_image(find_cases(folder)[0].label, kind="label").data.max()
+    >>> read_image(case.label, kind="label").data.max()
     np.float32(1.0)
     """
     image, result = inspect_image(

@@ -30,9 +30,8 @@ class VerifiedReader(ImageReader):
         kind, label_values: as in ``read_image``; kind None reads any single volume or series.
     Raises: those of ``read_image``; ``E-DIM-08`` when several files are given as one image.
 
-    >>> from monai_isles.data import find_cases
     >>> from monai.transforms import LoadImage
-    >>> LoadImage(reader=VerifiedReader, image_only=True)(find_cases(folder)[0].images["flair"]).shape
+    >>> LoadImage(reader=VerifiedReader, image_only=True)(case.images["flair"]).shape
     torch.Size([29, 29, 20])
     """
 
@@ -63,9 +62,7 @@ class LoadVerifiedd(MapTransform):
     Shapes: (1, H, W, D) for a volume, (T, H, W, D) for a series; MetaTensors.
     Raises: those of ``read_image``.
 
-    >>> from monai_isles.data import find_cases
-    >>> case = find_cases(folder)[0].entry()
-    >>> LoadVerifiedd(["flair", "label"])(case)["label"].shape
+    >>> LoadVerifiedd(["flair", "label"])(case.entry())["label"].shape
     torch.Size([1, 29, 29, 20])
     """
 
