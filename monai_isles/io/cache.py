@@ -18,22 +18,21 @@ _SLACK, _LOW, _DEAD_S = 0.02, 0.9, 3600.0
 
 
 class Cache:
-    """Keep bytes under keys in files ``<kind>-<key>.entry``; the first line of a file is its checksum.
+    """Keep bytes under keys in files ``case-<key>.entry``; the first line of a file is its checksum.
 
     Processes share the folder. An entry appears complete or not at all. A damaged one is deleted with a warning and
     made again. The least recently used entries are deleted when the folder exceeds its limit.
 
     Args:
         folder: made with the first entry.
-        kind: of the entries; several kinds may share a folder and its bound.
-        limit_gb: bytes that the entries of all kinds may take, in 10^9 (a few percent more while several processes
-            write); None for no bound.
+        limit_gb: bytes that the entries may take, in 10^9 (a few percent more while several processes write); None for
+            no bound.
     """
 
-    def __init__(self, folder: str | Path, kind: str, *, limit_gb: float | None = None) -> None:
+    def __init__(self, folder: str | Path, *, limit_gb: float | None = None) -> None:
         if limit_gb is not None and not limit_gb > 0:
             raise refused("E-CACHE-02", where=str(folder), found=f"{limit_gb:g} GB")
-        self.folder, self.kind = Path(folder), kind
+        self.folder = Path(folder)
         self._limit = None if limit_gb is None else limit_gb * 1e9
         self._unseen = float("inf")
 
@@ -72,7 +71,7 @@ class Cache:
 
         Raises: ``E-RUN-02`` where the folder cannot be written; entries of a read-only folder can be read.
         """
-        lock = self.folder / f"{self.kind}-{key}.lock"
+        lock = self.folder / f"case-{key}.lock"
         try:
             import fcntl
         except ImportError:
@@ -97,7 +96,7 @@ class Cache:
 
     def path(self, key: str) -> Path:
         """Return where the entry of ``key`` lies."""
-        return self.folder / f"{self.kind}-{key}.entry"
+        return self.folder / f"case-{key}.entry"
 
     def _trim(self, limit: float) -> None:
         for part in self.folder.glob(f"{PART}*"):

@@ -99,7 +99,7 @@ class KeptPreparation(Transform):
         cache_gb: float | None = 100.0,
     ) -> None:
         self.transform = transform
-        self.cache = None if cache_dir is None else Cache(cache_dir, "case", limit_gb=cache_gb)
+        self.cache = None if cache_dir is None else Cache(cache_dir, limit_gb=cache_gb)
         self.settings = None if self.cache is None else settings_key(transform)
 
     @property

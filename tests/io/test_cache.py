@@ -18,22 +18,22 @@ ROOT = Path(__file__).parents[2]
 
 
 def test_what_was_written_comes_back_under_its_own_key_alone(tmp_path: Path) -> None:
-    cache = Cache(tmp_path / "new", "thing")
+    cache = Cache(tmp_path / "new")
     assert cache.read("a") is None
     cache.write("a", b"\n\x00 payload \n")
     assert cache.read("a") == b"\n\x00 payload \n" and cache.read("b") is None
-    assert [p.name for p in (tmp_path / "new").iterdir()] == ["thing-a.entry"]
+    assert [p.name for p in (tmp_path / "new").iterdir()] == ["case-a.entry"]
 
 
 def test_a_folder_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("x")
     with pytest.raises(IslesError, match=r"E-RUN-02: cache cannot be written(?s:.*)file"):
-        with Cache(tmp_path / "file", "thing").making("a"):
+        with Cache(tmp_path / "file").making("a"):
             pass
 
 
 def test_every_flipped_bit_and_every_cut_is_found(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
-    cache, rng = Cache(tmp_path, "thing"), np.random.default_rng(0)
+    cache, rng = Cache(tmp_path), np.random.default_rng(0)
     cache.write("a", bytes(range(256)))
     path = cache.path("a")
     whole = path.read_bytes()
@@ -48,14 +48,14 @@ def test_every_flipped_bit_and_every_cut_is_found(tmp_path: Path, caplog: pytest
 
 
 def test_an_entry_under_another_ones_name_is_damaged(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, "thing")
+    cache = Cache(tmp_path)
     cache.write("a", b"x")
     cache.path("a").rename(cache.path("b"))
     assert cache.read("b") is None and not cache.path("b").exists()
 
 
 def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
-    cache = Cache(tmp_path, "thing", limit_gb=1e-6)
+    cache = Cache(tmp_path, limit_gb=1e-6)
     for n, key in enumerate("abc"):
         cache.write(key, b"0" * 200)
         os.utime(cache.path(key), (n, n))
@@ -64,12 +64,12 @@ def test_what_was_used_longest_ago_goes_first(tmp_path: Path) -> None:
     os.utime(tmp_path / ".part-1-dead", (1, 1))
     (tmp_path / ".part-2-busy").touch()
     cache.write("d", b"0" * 200)
-    assert {p.name for p in tmp_path.iterdir()} == {*(f"thing-{k}.entry" for k in "acd"), ".part-2-busy"}
+    assert {p.name for p in tmp_path.iterdir()} == {*(f"case-{k}.entry" for k in "acd"), ".part-2-busy"}
     assert sum(p.stat().st_size for p in tmp_path.iterdir()) <= 1000
 
 
 def test_an_entry_larger_than_the_bound_is_not_kept_and_that_is_said(tmp_path: Path, caplog) -> None:
-    cache = Cache(tmp_path, "thing", limit_gb=1e-7)
+    cache = Cache(tmp_path, limit_gb=1e-7)
     cache.write("a", b"0" * 200)
     assert cache.read("a") is None and "does not fit into the cache" in caplog.text
 
@@ -77,16 +77,16 @@ def test_an_entry_larger_than_the_bound_is_not_kept_and_that_is_said(tmp_path: P
 @pytest.mark.parametrize("limit", [0, -1, float("nan")])
 def test_a_bound_that_holds_nothing_is_refused(tmp_path: Path, limit: float) -> None:
     with pytest.raises(IslesError, match="E-CACHE-02: the limit of the cache is not above 0"):
-        Cache(tmp_path, "thing", limit_gb=limit)
+        Cache(tmp_path, limit_gb=limit)
 
 
 def test_two_writers_that_are_killed_and_a_reader_never_see_a_part(tmp_path: Path) -> None:
     script = (
-        "import sys, os; from monai_isles.io.cache import Cache; cache = Cache(sys.argv[1], 'thing', limit_gb=0.003)\n"
+        "import sys, os; from monai_isles.io.cache import Cache; cache = Cache(sys.argv[1], limit_gb=0.003)\n"
         "n = 0\nwhile True:\n    n += 1; cache.write(f'k{n % 7}', bytes([n % 256]) * 500_000)"
     )
     writers = [subprocess.Popen([sys.executable, "-c", script, str(tmp_path)], cwd=ROOT) for _ in range(2)]
-    cache, whole, until = Cache(tmp_path, "thing"), 0, time.monotonic() + 20
+    cache, whole, until = Cache(tmp_path), 0, time.monotonic() + 20
     while whole < 60 and time.monotonic() < until:
         payload = cache.read(f"k{whole % 7}")
         if payload is not None:
@@ -105,14 +105,14 @@ def test_two_writers_that_are_killed_and_a_reader_never_see_a_part(tmp_path: Pat
 
 def test_one_that_wants_what_another_makes_waits_for_it(tmp_path: Path) -> None:
     script = (
-        "import sys, time; from monai_isles.io.cache import Cache; cache = Cache(sys.argv[1], 'thing')\n"
+        "import sys, time; from monai_isles.io.cache import Cache; cache = Cache(sys.argv[1])\n"
         "with cache.making('a'):\n    print('held', flush=True); time.sleep(0.5); cache.write('a', b'theirs')"
     )
     command = [sys.executable, "-c", script, str(tmp_path)]
     with subprocess.Popen(command, cwd=ROOT, stdout=subprocess.PIPE, text=True) as other:
         assert other.stdout.readline().strip() == "held"
-        cache = Cache(tmp_path, "thing")
+        cache = Cache(tmp_path)
         assert cache.read("a") is None
         with cache.making("a"):
             assert cache.read("a") == b"theirs"
-    assert [p.name for p in tmp_path.iterdir()] == ["thing-a.entry"]
+    assert [p.name for p in tmp_path.iterdir()] == ["case-a.entry"]

@@ -91,7 +91,7 @@ def _cache(folder: Path, flips: int, rng: np.random.Generator) -> Flips:
     from monai_isles.errors import IslesError
     from monai_isles.io.cache import Cache
 
-    cache, key = Cache(folder, "case"), "0" * 64
+    cache, key = Cache(folder), "0" * 64
     cache.write(key, rng.bytes(300))
     path = cache.path(key)
 
