@@ -63,7 +63,6 @@ class CaseLoader(ABC):
     def _batches(self) -> Iterator[Batch]:
         # Draws depend on the epoch, so a resumed run repeats them.
         rng = np.random.default_rng([self.seed, self.epoch, self.rank])
-        self._begin()
         order = np.fromiter(self._sampler, np.int64)
         for first in range(0, len(order), self.batch_size):
             chosen = order[first : first + self.batch_size]
@@ -73,9 +72,6 @@ class CaseLoader(ABC):
         """Add a remark if few training cases hold a lesion; a loader that does not shuffle is one for validation."""
         if self.shuffle:
             tell_few_lesions(self.names, hold)
-
-    def _begin(self) -> None:  # noqa: B027 (most loaders draw nothing)
-        """Make the random draws that hold for the whole epoch."""
 
     @abstractmethod
     def _batch(self, chosen: np.ndarray, rng: np.random.Generator) -> Batch:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -187,10 +187,11 @@ class PatchLoader(CaseLoader):
         varied = f"vary={self.vary}, " if self.vary else ""
         return f"PatchLoader({cut}, {varied}{moved}{turned}{draw})"
 
-    def _begin(self) -> None:
+    def _batches(self) -> Iterator[Batch]:
         if self.centres == "fresh":
             rng = np.random.default_rng([self.seed, 1 + self.epoch, len(self._cases)])
             self._collect([self._table(case, rng, fresh=True) for case in self._cases], 1 + self.epoch)
+        yield from super()._batches()
 
     def _collect(self, tables: Sequence[Centres], draw: int) -> None:
         """Put the centres of all cases into one table; ``start`` is where each patch begins in its case's volume."""
