@@ -81,9 +81,7 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     script, onnx = folder / "model.ts", folder / "model.onnx"
     _write_script(network, script, metadata, inference)
     _write_onnx(network, onnx, windows[-1], sizes)
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecationWarning)
-        warnings.simplefilter("ignore", FutureWarning)  # what torch 2.14 makes of the former
+    with _converting("TorchScript", network):
         runners = {script: torch.jit.load(str(script), map_location="cpu"), onnx: _onnx_runner(onnx)}
     return {path: require_agreement(network, run, windows, path) for path, run in runners.items()}
 
@@ -154,7 +152,7 @@ def _converting(kind: str, network: nn.Module) -> Iterator[None]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
-            warnings.simplefilter("ignore", FutureWarning)
+            warnings.simplefilter("ignore", FutureWarning)  # what torch 2.14 makes of the former
             yield
     except (RuntimeError, torch.jit.frontend.FrontendError) as error:
         faults = " ".join(str(error).split())[:400]

@@ -31,13 +31,8 @@ class Reliability:
     def __add__(self, other: Reliability) -> Reliability:
         return Reliability(self.voxels + other.voxels, self.confidence + other.confidence, self.lesion + other.lesion)
 
-    def gaps(self) -> np.ndarray:
-        """Return |mean probability - share of lesion| of each bin, nan for an empty bin."""
-        filled = np.where(self.voxels > 0, self.voxels, np.nan)
-        return np.abs(self.confidence - self.lesion) / filled
-
     def ece(self) -> float:
-        """Return the expected calibration error: the gaps weighted by their voxels; nan without a voxel.
+        """Return the expected calibration error, the ``ace`` with bins weighted by their voxels; nan without a voxel.
 
         Source: Naeini 2015 (AAAI, Obtaining well calibrated probabilities using Bayesian binning).
         """
@@ -45,8 +40,9 @@ class Reliability:
         return math.nan if not total else float(np.abs(self.confidence - self.lesion).sum() / total)
 
     def ace(self) -> float:
-        """Return the mean gap of the bins that hold voxels, equally weighted, so that background does not dominate."""
-        return float(np.nanmean(self.gaps())) if self.voxels.any() else math.nan
+        """Return the mean |mean probability - share of lesion| of the bins that hold voxels; background is but one."""
+        gaps = np.abs(self.confidence - self.lesion) / np.where(self.voxels > 0, self.voxels, np.nan)
+        return float(np.nanmean(gaps)) if self.voxels.any() else math.nan
 
     def curve(self) -> list[dict[str, float | int | None]]:
         """Return voxels, mean probability and share of lesion by bin, None where a bin is empty."""

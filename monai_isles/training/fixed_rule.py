@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import math
 from collections.abc import Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -58,16 +59,13 @@ class FixedRule(Engine):
 
     def run(self) -> float:  # type: ignore[override]
         """Return the metric of the fold, NaN without one."""
-
-        def scored_fold() -> float:
-            super(FixedRule, self).run([None], max_epochs=1)
-            return float(self.state.metrics.get(self.metric, math.nan))
-
-        if not self.writes:
-            return scored_fold()
-        require_unfinished(self.folder)
-        with RunFolder(self.folder) as held:
-            score = scored_fold()
+        if self.writes:
+            require_unfinished(self.folder)
+        with RunFolder(self.folder) if self.writes else nullcontext() as held:
+            super().run([None], max_epochs=1)
+            score = float(self.state.metrics.get(self.metric, math.nan))
+            if held is None:
+                return score
             publish_state(self.folder / "model.pt", self.network.state_dict())
             scored = "no validation" if self.evaluator is None else f"{self.metric} {score:.5f} on the fold"
             outcome = f"nothing to learn: the rule is fixed; {scored}"
