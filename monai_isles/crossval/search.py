@@ -31,15 +31,8 @@ from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_csv, publish_json
 from monai_isles.io.read import Image, read_header
 from monai_isles.io.runs import RunFolder
-from monai_isles.metrics.calibration import (
-    LOGITS,
-    Reliability,
-    fit_chance,
-    fit_temperature,
-    fit_volume_errors,
-    logit_counts,
-    reliability,
-)
+from monai_isles.metrics import calibration
+from monai_isles.metrics.calibration import Reliability
 from monai_isles.perfusion.thresholds import cluster_vox
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
@@ -123,13 +116,13 @@ def fit_calibration(
     >>> fit_calibration(find_cases(folder), read, threshold=0.5, min_size_vox=0).calibration.temperature < 1
     True
     """
-    counts, before = np.zeros((2, len(LOGITS)), np.int64), []
+    counts, before = np.zeros((2, len(calibration.LOGITS)), np.int64), []
     for case in progress(cases, "calibrating"):
         p, truth = _reached_voxels(*read(case))
-        counts += logit_counts(p, truth)
-        before.append(reliability(p, truth))
+        counts += calibration.logit_counts(p, truth)
+        before.append(calibration.reliability(p, truth))
     # First the probabilities: volumes and lesions below are those of the calibrated maps.
-    line = Calibration(*fit_temperature(counts))
+    line = Calibration(*calibration.fit_temperature(counts))
     # The calibration is monotonic, so the same voxels pass the moved threshold.
     cut = round(float(line.probability(np.array(threshold))), 4)
     after, volumes, result = [], [], []
@@ -140,14 +133,16 @@ def fit_calibration(
         mask = binarise(probability, cut, max(min_size_vox, cluster_vox(min_cluster_ml, reference.spacing_mm)))
         volumes.append((float(mask.sum()) * voxel_ml, float(truth.sum()) * voxel_ml))
         result += _found_lesions(mask, probability, truth, voxel_ml)
-        after.append(reliability(*_reached_voxels(probability, reference)))
+        after.append(calibration.reliability(*_reached_voxels(probability, reference)))
     features = np.array([item[0] for item in result]).reshape(-1, 2)
     right = np.array([item[1] for item in result], bool)
-    slopes = fit_chance(features, right) if len(result) else []
+    slopes = calibration.fit_chance(features, right) if len(result) else []
     pred_ml, ref_ml = zip(*volumes, strict=True)
-    fitted = Calibration(line.temperature, line.shift, fit_volume_errors(pred_ml, ref_ml), slopes, about=about)
+    fitted = Calibration(
+        line.temperature, line.shift, calibration.fit_volume_errors(pred_ml, ref_ml), slopes, about=about
+    )
     chance = expit(slopes[0] + features @ slopes[1:]) if slopes else np.zeros(0)
-    curve = reliability(chance, right, bins=5).curve()
+    curve = calibration.reliability(chance, right, bins=5).curve()
     return Calibrated(fitted, cut, curve, sum(before[1:], before[0]), sum(after[1:], after[0]))
 
 

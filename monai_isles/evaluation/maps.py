@@ -11,14 +11,7 @@ from typing import Any
 import numpy as np
 
 from monai_isles.io.read import Image, read_image, require_same_grid
-from monai_isles.metrics.calibration import (
-    UNCERTAINTY_EDGES,
-    Reliability,
-    brier_score,
-    reliability,
-    uncertainty_auroc,
-    uncertainty_errors,
-)
+from monai_isles.metrics import calibration
 
 MAP_COLUMNS = (
     "ece", "ace", "brier", "uncertainty_auroc", "uncertainty_right", "uncertainty_wrong", "lesion_ml_low",
@@ -39,18 +32,18 @@ def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[s
     truth = ref.data > 0
     probability = _read(files["probability"], "probability", ref, case)
     seen = (probability > 0) | truth
-    curve = reliability(probability[seen], truth[seen])
+    curve = calibration.reliability(probability[seen], truth[seen])
     facts: dict[str, Any] = {"ece": curve.ece(), "ace": curve.ace(), _CURVE: curve}
-    facts["brier"] = brier_score(probability[seen], truth[seen])
+    facts["brier"] = calibration.brier_score(probability[seen], truth[seen])
     result = mask.with_name("result.json")
     ends = json.loads(result.read_text(encoding="utf-8")).get("lesion_ml_interval") if result.is_file() else None
     facts["lesion_ml_low"], facts["lesion_ml_high"] = map(float, ends or (math.nan, math.nan))
     if files["uncertainty"].is_file():
         uncertainty = _read(files["uncertainty"], None, ref, case)[seen]
         wrong = pred[seen] != truth[seen]
-        facts["uncertainty_auroc"] = uncertainty_auroc(uncertainty, wrong)
+        facts["uncertainty_auroc"] = calibration.uncertainty_auroc(uncertainty, wrong)
         facts |= {"uncertainty_right": _mean(uncertainty[~wrong]), "uncertainty_wrong": _mean(uncertainty[wrong])}
-        facts[_LEVELS] = uncertainty_errors(uncertainty, wrong)
+        facts[_LEVELS] = calibration.uncertainty_errors(uncertainty, wrong)
     return facts
 
 
@@ -64,17 +57,17 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
     mapped = [row for row in rows if _CURVE in row]
     if not mapped:
         return None
-    curve: Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
+    curve: calibration.Reliability = sum((row[_CURVE] for row in mapped[1:]), mapped[0][_CURVE])
     result: dict[str, Any] = {"n": len(mapped), "voxels": int(curve.voxels.sum())}
     result |= {"ece": finite_or_none(curve.ece()), "ace": finite_or_none(curve.ace()), "curve": curve.curve()}
     result |= {f"{name}_by_case": _over_cases(mapped, name) for name in ("ece", "ace", "brier")}
     levels = [row[_LEVELS] for row in mapped if _LEVELS in row]
     if levels:
-        names = ("uncertainty_auroc", "uncertainty_right", "uncertainty_wrong")
+        names, edges = ("uncertainty_auroc", "uncertainty_right", "uncertainty_wrong"), calibration.UNCERTAINTY_EDGES
         result["uncertainty"] = {name: _over_cases(mapped, name) for name in names}
         result["uncertainty"]["levels"] = [
             {"from": low, "to": high, "voxels": int(n), "wrong": float(k / n) if n else None}
-            for low, high, n, k in zip(UNCERTAINTY_EDGES, UNCERTAINTY_EDGES[1:], *np.sum(levels, axis=0), strict=False)
+            for low, high, n, k in zip(edges, edges[1:], *np.sum(levels, axis=0), strict=False)
         ]
     held = [
         float(row["lesion_ml_low"]) <= float(row["lesion_ml_ref"]) <= float(row["lesion_ml_high"])

@@ -14,18 +14,7 @@ from monai_isles.cohort.task import HERE, Place, Record, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import map_scores
 from monai_isles.io.read import Image, read_image, require_same_grid
-from monai_isles.metrics.overlap import (
-    count_lesions,
-    diagonal,
-    dsc,
-    emptiness,
-    lesion_f1,
-    matched_lesion_f1,
-    paired_masks,
-    panoptic_quality,
-    ppv,
-    sensitivity,
-)
+from monai_isles.metrics import overlap
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
 
@@ -52,12 +41,12 @@ def score_case(
     >>> score_case(np.ones((2, 2, 1)), np.ones((2, 2, 1)), (1.0, 1.0, 5.0))["dsc"]
     1.0
     """
-    pred, ref = paired_masks(pred, ref)
+    pred, ref = overlap.paired_masks(pred, ref)
     surfaces = surface_distances(pred, ref, spacing_mm)
     return {
-        "dsc": dsc(pred, ref),
-        "ppv": ppv(pred, ref),
-        "sensitivity": sensitivity(pred, ref),
+        "dsc": overlap.dsc(pred, ref),
+        "ppv": overlap.ppv(pred, ref),
+        "sensitivity": overlap.sensitivity(pred, ref),
         "hd_mm": surfaces.hd,
         "hd95_mm": surfaces.hd95,
         "assd_mm": surfaces.assd,
@@ -67,15 +56,15 @@ def score_case(
         "lesion_ml_ref": volume_ml(ref, spacing_mm),
         "lesion_ml_pred": volume_ml(pred, spacing_mm),
         "assd_half_sum_mm": surfaces.assd_half_sum,
-        "lesion_f1": lesion_f1(pred, ref, connectivity),
-        "lesions_ref": count_lesions(ref, connectivity),
-        "lesions_pred": count_lesions(pred, connectivity),
-        "empty": emptiness(pred, ref),
-        "diagonal_mm": diagonal(ref.shape, spacing_mm),
-        "diagonal_vox": diagonal(ref.shape, (1.0,) * ref.ndim),
-        "lesion_f1_iou25": matched_lesion_f1(pred, ref, connectivity=connectivity),
+        "lesion_f1": overlap.lesion_f1(pred, ref, connectivity),
+        "lesions_ref": overlap.count_lesions(ref, connectivity),
+        "lesions_pred": overlap.count_lesions(pred, connectivity),
+        "empty": overlap.emptiness(pred, ref),
+        "diagonal_mm": overlap.diagonal(ref.shape, spacing_mm),
+        "diagonal_vox": overlap.diagonal(ref.shape, (1.0,) * ref.ndim),
+        "lesion_f1_iou25": overlap.matched_lesion_f1(pred, ref, connectivity=connectivity),
         "stratum": size_stratum(volume_ml(ref, spacing_mm)),
-        "lesion_pq": panoptic_quality(pred, ref, connectivity),
+        "lesion_pq": overlap.panoptic_quality(pred, ref, connectivity),
     }
 
 

@@ -26,15 +26,8 @@ from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import read_record
 from monai_isles.metrics.image import image_quality
 from monai_isles.metrics.volume import STRATA, size_stratum
-from monai_isles.papers.figures import (
-    Drawn,
-    Scored,
-    contour_grid,
-    method_masks,
-    pseudo_dwi_montage,
-    ranked_cases,
-    size_group_boxes,
-)
+from monai_isles.papers import figures
+from monai_isles.papers.figures import Drawn, Scored
 from monai_isles.papers.study import (
     PaperRow,
     Request,
@@ -125,7 +118,7 @@ def pseudo_dwi_slices(predictions: OutOfFold, lines: Sequence[Mapping[str, Any]]
 
     Source: Wang 2020, Figure 7; ``tests/papers/test_pseudo_dwi_scores.py``.
     """
-    chosen = ranked_cases((predictions, lines), "ssim", count)
+    chosen = figures.ranked_cases((predictions, lines), "ssim", count)
     volumes = _volumes(predictions, [case for case, _ in chosen])
     drawn = []
     for (_, line), (case, pseudo, true, lesion) in zip(chosen, volumes, strict=True):
@@ -196,14 +189,14 @@ def _pseudo_dwi(request: Request, name: str, what: Mapping[str, Any], own: Lines
     result = results[row].predictions
     cases = pseudo_dwi_slices(result, own[row], MONTAGE)
     note = f"{row.name}, test scans" + (", simulated data" if result.plan.simulated else "")
-    request.picture(name, pseudo_dwi_montage(cases, note=note))
+    request.picture(name, figures.pseudo_dwi_montage(cases, note=note))
     return f"{name}.png: {row.name}, {len(cases)} test scans at even ranks of SSIM, the slice with most lesion of each"
 
 
 def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:
     text = head(what)
     boxes = [{"method": row.name, **case} for row, cases in own.items() for case in cases]
-    request.picture(name, size_group_boxes(boxes, note="simulated data" if text.simulated else ""))
+    request.picture(name, figures.size_group_boxes(boxes, note="simulated data" if text.simulated else ""))
     rows = []
     for row, cases in own.items():
         for group in STRATA[1:]:
@@ -230,8 +223,8 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
     shown = "dwi" if all("dwi" in case for case in listed) else "tmax"
     files = predictions.files(shown)
     panels: list[list[Drawn]] = []
-    for case, _ in ranked_cases(results[leader], "dsc", count):
-        truth, lesions = method_masks(results, case)
+    for case, _ in figures.ranked_cases(results[leader], "dsc", count):
+        truth, lesions = figures.method_masks(results, case)
         level = int(np.argmax(truth.sum((0, 1))))
         image = read_image(files[case.name], kind=shown, where=case.name).data[..., level]
         outline = {"truth": truth[..., level]}
@@ -254,7 +247,7 @@ def _compare(request: Request, name: str, what: Mapping[str, Any], own: Lines, r
     lines = comparison_panels(scored, leader, SHOWN, pseudo=what["draw"] == "synthesis")
     note = "simulated data" if scored[leader][0].plan.simulated else ""
     panels = [panel for line in lines for panel in line]
-    request.picture(name, contour_grid(panels, OUTLINES, columns=len(lines[0]), note=note), max_bytes=600_000)
+    request.picture(name, figures.contour_grid(panels, OUTLINES, columns=len(lines[0]), note=note), max_bytes=600_000)
     return f"{name}.png: truth yellow, segmentation green; test scans at even ranks of the Dice of {leader}"
 
 

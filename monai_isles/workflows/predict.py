@@ -16,16 +16,8 @@ from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed_record, is_spread, load_in_process
 from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetch_entry
+from monai_isles.inference import outputs
 from monai_isles.inference.ischaemia import perfusion_block
-from monai_isles.inference.outputs import (
-    lesion_numbers,
-    publish_bids,
-    publish_entropy,
-    registration_numbers,
-    require_bids_names,
-    require_own_names,
-    stage_numbers,
-)
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
 from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.payload import sha256_of
@@ -81,7 +73,7 @@ def predict(
     changes = choices.changes(config.get(), bundle)
     entries, left = find(**case_keys(config), strict=strict)
     if bids:
-        require_bids_names(entries, str(out))
+        outputs.require_bids_names(entries, str(out))
     after = partial(publish_page, out.absolute()) if report else None
     recipe = recipe_of(bundle, out, choices=choices, changes=changes, after=after)
     predictor = recipe.load()
@@ -90,7 +82,8 @@ def predict(
         for name, record in records.items():
             settle_entropy(out / name, record, wanted=entropy)
         if bids:
-            publish_bids(out, [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"])
+            done = [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"]
+            outputs.publish_bids(out, done)
         record = prediction_record("prediction", predictor, records | left)
         if report:
             from monai_isles.reports.studies import publish_studies
@@ -109,7 +102,7 @@ def prediction_record(kind: str, predictor: Predictor, cases: Mapping[str, Recor
 def settle_entropy(folder: Path, record: Record, *, wanted: bool) -> None:
     """Write the entropy map of a predicted case if wanted; else remove one of an earlier prediction."""
     if wanted and record["outcome"] != "failed":
-        publish_entropy(folder)
+        outputs.publish_entropy(folder)
     elif record["outcome"] == "ok":
         (folder / "entropy.nii.gz").unlink(missing_ok=True)
 
@@ -251,7 +244,7 @@ class _Stages:
         return case
 
     def read(self, case: _Staged) -> None:
-        require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
+        outputs.require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
         fetch_entry(case.entry)
         case.stamp = prediction_stamp(self.predictor, case.entry)
         if is_predicted(self.out / case.name, case.stamp):
@@ -265,12 +258,13 @@ class _Stages:
     def write(self, case: _Staged) -> None:
         started = time.monotonic()
         maps = self.predictor.finish(case.entry, case.data, case.maps)
-        measured = lesion_numbers(maps, self.predictor.calibration)
+        measured = outputs.lesion_numbers(maps, self.predictor.calibration)
+        measured |= outputs.registration_numbers(case.data) | outputs.stage_numbers(case.data)
         seconds = round(case.seconds + time.monotonic() - started, 2)
         mirrored = (case.data.get("mirror") or {}).get("remark")
         remarks = [*remark_lines(case.remarks), *([str(mirrored)] if mirrored else [])]
         text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
-        result = case.stamp | measured | registration_numbers(case.data) | stage_numbers(case.data) | text
+        result = case.stamp | measured | text
         block = perfusion_block(case.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         _remove_former(self.out / case.name, maps, page=self.after is not None)

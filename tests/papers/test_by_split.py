@@ -132,13 +132,13 @@ def test_figures_6_8_and_9_set_the_rows_side_by_side(
     listed, trained, tmp_path: Path, capsys, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     drawn: list[tuple] = []
-    grid = by_split.contour_grid
+    grid = by_split.figures.contour_grid
 
     def watched(panels, colours, *, columns: int, note: str):
         drawn.append((panels, columns))
         return grid(panels, colours, columns=columns, note=note)
 
-    monkeypatch.setattr(by_split, "contour_grid", watched)
+    monkeypatch.setattr(by_split.figures, "contour_grid", watched)
     rows = ["--rows", "wl2_h1", "L1", "UNet", "table3_slnet", "table5_fo", "dwi_olh"]
     assert reproduce("--figure", "6", "8", "9", *rows, *listed()) == 0, capsys.readouterr()
     out = tmp_path / "out"
