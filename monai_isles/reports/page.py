@@ -14,7 +14,6 @@ from markupsafe import Markup
 
 from monai_isles import __version__
 from monai_isles.data.study import is_simulated
-from monai_isles.errors import refused
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
 from monai_isles.io.runs import versions
@@ -94,8 +93,6 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
         sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)
         for index, case in enumerate(cohort.cases, start=1)
     ]
-    if not sheets or not cohort.summaries:
-        raise refused("E-REP-05", where=cohort.title, found=f"{len(sheets)} cases, {len(cohort.summaries)} methods")
     curves = None
     if cohort.curves:
         best = best_epoch(cohort.curves)

@@ -88,10 +88,6 @@ class CaseView:
         if len(set(shapes.values())) > 1 or len(np.shape(self.lesion)) != 3:
             listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
             raise refused("E-REP-06", where=self.name, found=listed)
-        strange = sorted(set(self.masks) - set(MASKS))
-        if strange or (self.masks and "ct" not in self.images):
-            result = f"images {', '.join(self.images)}; unknown masks {', '.join(strange) or 'none'}"
-            raise refused("E-REP-20", where=self.name, found=result, masks=", ".join(MASKS))
 
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every available array of the case by name."""

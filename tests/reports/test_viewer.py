@@ -169,19 +169,11 @@ def test_large_series_stay_small_and_the_page_says_what_is_left_out() -> None:
     assert max(picture.size) <= MOST_PIXELS
 
 
-@pytest.mark.parametrize("broken", ["shape", "mask", "ct"])
-def test_what_makes_no_page_is_refused(broken: str) -> None:
+def test_images_of_another_shape_make_no_page() -> None:
     view = make_view()
-    images, masks = dict(view.images), dict(view.masks)
-    if broken == "shape":
-        images["cbf"] = images["cbf"][:-1]
-    elif broken == "mask":
-        masks["tumour"] = masks["core"]
-    else:
-        del images["ct"]
-    with pytest.raises(IslesError) as caught:
-        CaseView("c", images, (1, 1, 5), None, None, view.lesion, masks=masks)
-    assert caught.value.code == ("E-REP-06" if broken == "shape" else "E-REP-20")
+    images = {**view.images, "cbf": view.images["cbf"][:-1]}
+    with pytest.raises(IslesError, match="E-REP-06"):
+        CaseView("c", images, (1, 1, 5), None, None, view.lesion, masks=view.masks)
 
 
 def test_every_slice_is_printed_below_the_viewer(page: Path) -> None:
