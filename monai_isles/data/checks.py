@@ -13,7 +13,7 @@ from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders
 from monai_isles.data.layouts import DICOM, scan_layout, unused_images
 from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
-from monai_isles.dicom.find import scan_dicom
+from monai_isles.dicom.find import perfusion_series, scan_dicom
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
@@ -46,16 +46,20 @@ def _series_findings(folder: str | Path) -> list[Finding]:
     findings = list(seen.findings)
     if any(item.severity == ERROR for item in findings):
         return findings
-    usable = [item for item in seen.series if item.usable]
+    usable, measured = [item for item in seen.series if item.usable], perfusion_series(seen.series)
     if not usable:
         listed, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
         findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=listed, fix=fix))
+    for study in {item.study_uid for item in measured}:
+        if len(several := [str(item) for item in measured if item.study_uid == study]) > 1:
+            findings.append(finding("E-DCM-04", ERROR, where=str(folder), found="; ".join(several[:8])))
     for item in usable:
         try:
             series = read_series(folder, series_uid=item.uid)
             findings += [finding for finding in series.findings if finding not in findings]
         except IslesError as error:
-            findings.append(as_finding(error))
+            fault = as_finding(error)  # of a series beside the one that is measured it stops nothing
+            findings.append(fault if item in measured or not measured else replace(fault, severity=WARNING))
     return findings
 
 

@@ -113,14 +113,15 @@ _COPY = re.compile(r"^(.+?)_Registered(?:_.*)?$")
 
 
 def dicom_folders(root: Path) -> list[Path]:
-    """Return the folders that hold one study each; the root itself where all its files are of one study.
+    """Return the folders that hold one study each; the root itself if all its files are of one, or lie there by series.
 
     UniToBrain's copies of a patient's scan are skipped and named in a remark.
 
     Source: the names of UniToBrain (doi:10.5281/zenodo.5109415); ``tests/data/test_study.py``.
     """
     inside = [place for place in sorted(root.iterdir()) if place.is_dir() and not place.name.startswith(".")]
-    whose = {place: owner for place in inside if (owner := _owner(place)) is not None}
+    first = {place: owner for place in inside if (owner := _owner(place)) is not None}
+    whose = {place: owner[:2] for place, owner in first.items()}
     if _owner(root, deep=False) is not None or not whose:
         return [root]
     names = {place.name for place in whose}
@@ -129,6 +130,8 @@ def dicom_folders(root: Path) -> list[Path]:
         remarks = f"{len(copies)} folders of copies and maps, such as {copies[0]}"
         tell(finding("E-LIST-15", WARNING, where=str(root), found=remarks))
     own = [place for place in whose if place.name not in copies]
+    if not copies and len(set(first.values())) > len(set(whose.values())):
+        return [root]  # series of a study in a folder each, perhaps beside those of other studies
     if len(own) == 1 or (not copies and len(set(whose.values())) == 1):
         below = dicom_folders(own[0]) if len(own) == 1 else [root]
         return below if copies or len(below) > 1 else [root]
@@ -141,9 +144,9 @@ def holds_dicom_alone(folder: str | Path) -> bool:
 
 
 def _owner(folder: Path, *, deep: bool = True) -> tuple[str, ...] | None:
-    """Return study and patient of the first DICOM file in a folder, and below it where ``deep``; None without one."""
+    """Return study, patient and series of the first DICOM file in a folder, and below where ``deep``; None without."""
     files = walk(folder, DEPTH if deep else 0)
     first = next((path for path in files if path.name.upper() != "DICOMDIR" and is_dicom(path)), None)
     if first is None:
         return None
-    return tuple(read_words(first, ("StudyInstanceUID", "PatientID")) or ())
+    return tuple(read_words(first, ("StudyInstanceUID", "PatientID", "SeriesInstanceUID")) or ())

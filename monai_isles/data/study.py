@@ -19,6 +19,7 @@ from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked, require_own_names
+from monai_isles.dicom.find import SeriesInfo, perfusion_series
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
@@ -128,8 +129,9 @@ def study_places(path: str | Path) -> list[StudyFiles]:
 
     A folder is one study if it holds a 4D file, or DICOM files of one study, also beside 3D NIfTI. In a data set of a
     known layout every case with a series is one; below other folders every folder with one 4D file. If the folders
-    inside hold DICOM files of several studies or patients, each folder is searched in turn. UniToBrain's copies of a
-    patient's scan (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside ``MOL-001``) are skipped and named in a remark.
+    inside hold DICOM files of several studies or patients, each folder is searched in turn, unless each series of a
+    study has its own. UniToBrain's copies of a patient's scan (``MOL-001_Registered_Filtered_3mm_20HU_Maps`` beside
+    ``MOL-001``) are skipped and named in a remark.
     """
     path = Path(path)
     if not path.exists():
@@ -156,7 +158,7 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
             continue
         for place in places:
             try:
-                results.append((place.name, _study(place, series)))
+                results += [(study.name, study) for study in studies_of(place, series)]
             except FAULTS as error:
                 results.append((place.name, failed_record(error)))
     names = iter(name_studies([result for _, result in results if isinstance(result, StudyFiles)]))
@@ -209,13 +211,14 @@ def _above(study: StudyFiles, level: int) -> str:
     return name
 
 
-def _study(place: StudyFiles, series: str | None) -> StudyFiles:
+def studies_of(place: StudyFiles, series: str | None = None) -> list[StudyFiles]:
+    """Return a place of ``study_places`` as a study, or the studies of a DICOM folder that holds those of several."""
     if place.fault is not None:
         raise place.fault
     if not place.series.is_file():
         return _dicom(place.series, series)
     require_asked(place.series, series)
-    return place
+    return [place]
 
 
 def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple[str, ...] = ()) -> StudyFiles:
@@ -266,9 +269,23 @@ def _of_scan(scan: Scan, path: Path) -> StudyFiles:
     return _nifti(_safe(scan.name), series.parent, series, scan.files.get("ct"))
 
 
-def _dicom(path: Path, series: str | None) -> StudyFiles:
+def _dicom(path: Path, series: str | None) -> list[StudyFiles]:
+    """Return the study of a folder; of a folder that holds several, those with a series in time."""
     results = [item for item in find_series(path) if item.usable]
     dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
+    dynamic = perfusion_series(dynamic) if series is None else dynamic
+    uids = dict.fromkeys(item.study_uid for item in dynamic)
+    if len({item.study_uid for item in results}) == 1 or not uids:
+        return [_dicom_study(path, dynamic, results, series)]
+    parts = [[item for item in dynamic if item.study_uid == uid] for uid in uids]
+    own = [part[0].uid if len(part) == 1 else series for part in parts]  # of several none is taken: it is refused
+    return [_dicom_study(path, part, results, uid, mixed=len(parts) > 1) for part, uid in zip(parts, own, strict=True)]
+
+
+def _dicom_study(
+    path: Path, dynamic: list[SeriesInfo], results: list[SeriesInfo], series: str | None, *, mixed: bool = False
+) -> StudyFiles:
+    """Describe the study of the series in time; one of several in a folder is named by the folder of its series."""
     still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
     bare = [item for item in still if not _contrast_agent(item.files[0])]
     plain = bare[0] if len(bare) == 1 else None
@@ -276,12 +293,13 @@ def _dicom(path: Path, series: str | None) -> StudyFiles:
     why = f"{len(bare)} may be it" if bare else "a contrast agent was given"
     notes = (f"of the still series ({others}) none was used as the plain CT: {why}",) if still and not plain else ()
     files = [file for item in (*dynamic, *([plain] if plain else [])) for file in item.files]
-    name = _plain_name(path)
-    if files and _names_patient(name, files[0]):
+    place = Path(os.path.commonpath([file.parent for file in dynamic[0].files])) if mixed else path
+    name = _plain_name(place)
+    if files and (_names_patient(name, files[0]) or (mixed and place == path)):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
     uid = plain.uid if plain else None
-    return StudyFiles(name, path, "dicom", path, tuple(sorted(files)), uid, simulated, series, notes)
+    return StudyFiles(name, place, "dicom", path, tuple(sorted(files)), uid, simulated, series, notes)
 
 
 def _contrast_agent(file: Path) -> bool:

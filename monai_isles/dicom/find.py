@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +17,44 @@ from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pyd
 from monai_isles.dicom.pixels import require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import SHORTEST_STEP_S
 from monai_isles.io.findings import WARNING, Finding, as_finding, finding
 
-FEWEST_SERIES = 5
+FEWEST_SERIES = {"ct": 5, "ctp": 2}
+FEWEST_TIMES = 10  # that maps can be computed from
 LONGEST_GAP_S = 15.0
 _TIMES = ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")
 
 
 def join_series(dicom: DicomFolder) -> None:
-    """Join series of one time each to one dynamic series, with a finding for each join.
+    """Join series of one time each, and the phases of a protocol, to one dynamic series, with a finding for each join.
 
-    Joined are five or more still CT series of one study, frame of reference, orientation and size, whose acquisition
-    times all differ and follow one another by at most 15 s: so a plain CT taken minutes before stays apart, and two
-    reconstructions of one acquisition, which share their time, are never joined. Slices that one of them lacks are then
-    refused as in any series. The joined series has the UID of the earliest.
+    Joined are five or more still CT series, or two or more in time at the same places, of one study, frame of
+    reference, orientation, size and slice step that follow one another by at most 15 s: so a plain CT taken minutes
+    before stays apart, and two reconstructions of one acquisition, which overlap in time, are never joined. Slices that
+    one of them lacks are then refused as in any series. The joined series has the UID of the earliest.
     """
-    groups: dict[tuple, list[tuple[float, SeriesInfo]]] = {}
+    groups: dict[tuple, list[tuple[float, float, SeriesInfo]]] = {}
     for info in dicom.series:
-        if info.usable and info.kind == "ct" and (known := _grid_and_start(info, dicom.files[info.uid])):
-            groups.setdefault(known[0], []).append((known[1], info))
+        if info.usable and info.kind in FEWEST_SERIES and (known := _grid_and_span(info, dicom.files[info.uid])):
+            groups.setdefault(known[0], []).append((*known[1], info))
     for run in (run for group in groups.values() for run in _runs(group)):
-        first, rest = run[0][1], {info.uid for _, info in run[1:]}
-        files = dicom.files[first.uid] = [file for _, info in run for file in dicom.files[info.uid]]
-        paths, frames = tuple(file.path for file in files), sum(info.frames for _, info in run)
+        first, rest = run[0][2], {info.uid for *_, info in run[1:]}
+        files = dicom.files[first.uid] = [file for *_, info in run for file in dicom.files[info.uid]]
+        paths, frames = tuple(file.path for file in files), sum(info.frames for *_, info in run)
         joined = replace(first, kind="ctp", files=paths, frames=frames)
         dicom.series = [joined if item.uid == first.uid else item for item in dicom.series if item.uid not in rest]
-        result = f"{len(run)} series of one time each, {run[-1][0] - run[0][0]:.1f} s from first to last"
+        each = "one time each" if first.kind == "ct" else "one scan"
+        result = f"{len(run)} series of {each}, {run[-1][1] - run[0][0]:.1f} s from first to last"
         where = f"{first.files[0].parent}: series {first.number or first.uid}"
         dicom.findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
 
 
-def _grid_and_start(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple, float] | None:
-    """Return the grid of a still series as a key, and the time in s of its first slice by one attribute."""
+def _grid_and_span(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple, tuple[float, float]] | None:
+    """Return the grid of a series as a key, and the times in s of its first and last slice by one attribute.
+
+    A still series has one time, that of its first slice.
+    """
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
@@ -55,20 +62,24 @@ def _grid_and_start(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple
     key = next((key for key in _TIMES if all(key in frame.times_us for frame in frames)), None)
     if key is None:
         return None
-    first = frames[0]
-    look = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in first.spacing))
-    same = (info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
-    return (*same, look, key), min(frame.times_us[key] for frame in frames) / 1e6
+    first, times_s = frames[0], [frame.times_us[key] / 1e6 for frame in frames]
+    look = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
+    same = (info.kind, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
+    if info.kind == "ct":
+        return (*same, look, key), (min(times_s), min(times_s))
+    places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)
+    return (*same, look, key, places), (min(times_s), max(times_s))
 
 
-def _runs(group: Sequence[tuple[float, SeriesInfo]]) -> list[list[tuple[float, SeriesInfo]]]:
-    """Return the series that follow one another in time without a gap; none if two share a time."""
-    runs: list[list[tuple[float, SeriesInfo]]] = []
-    for start_s, info in sorted(group, key=lambda item: (item[0], item[1].uid)):
-        if not runs or start_s - runs[-1][-1][0] > LONGEST_GAP_S:
+def _runs(group: Sequence[tuple[float, float, SeriesInfo]]) -> list[list[tuple[float, float, SeriesInfo]]]:
+    """Return the series that follow one another in time without a gap; none if two overlap."""
+    runs: list[list[tuple[float, float, SeriesInfo]]] = []
+    for item in sorted(group, key=lambda item: (*item[:2], item[2].uid)):
+        if not runs or item[0] - runs[-1][-1][1] > LONGEST_GAP_S:
             runs.append([])
-        runs[-1].append((start_s, info))
-    return [run for run in runs if len(run) >= FEWEST_SERIES and len({start_s for start_s, _ in run}) == len(run)]
+        runs[-1].append(item)
+    long = [run for run in runs if len(run) >= FEWEST_SERIES[run[0][2].kind]]
+    return [run for run in long if all(b[0] - a[1] >= SHORTEST_STEP_S for a, b in pairwise(run))]
 
 
 _CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -87,6 +98,8 @@ class SeriesInfo:
             ``ttp`` by its image type or description; ``other`` for images that are not read.
         frames: pictures in all, of all slices and times.
         reason: why it is passed over, empty where it can be read.
+        places: positions of slices.
+        derived: by its image type it was computed from another series.
     """
 
     uid: str
@@ -100,15 +113,41 @@ class SeriesInfo:
     rows: int
     columns: int
     reason: str = ""
+    places: int = 1
+    derived: bool = False
 
     @property
     def usable(self) -> bool:
         """Return whether the series can be read."""
         return not self.reason
 
+    @property
+    def extent(self) -> str:
+        """Return slices and times of a series in time, in words."""
+        size = f"{self.places} slice{'s' * (self.places > 1)}, {self.frames // self.places} times"
+        return f"({size}, derived)" if self.derived else f"({size})"
+
     def __str__(self) -> str:
-        about = f"series {self.number or '?'} {self.kind} ({self.modality}, {self.frames} frames) {self.uid}"
+        size = self.extent if self.kind == "ctp" else f"({self.frames} frames)"
+        about = f"series {self.number or '?'} {self.kind} {self.modality} {size} {self.uid}"
         return f"{about}: {self.reason}" if self.reason else about
+
+
+def perfusion_series(series: Sequence[SeriesInfo]) -> list[SeriesInfo]:
+    """Return the series in time that may be the perfusion scan of their study; several where this is not certain.
+
+    Tracking of a bolus holds one slice; three phases of an angiogram, or maps stored as one series, hold too few times
+    to be measured; a copy with movement undone says that it is derived. None of these is taken where there is another.
+    """
+    result = [item for item in series if item.usable and item.kind == "ctp"]
+    rules: tuple[Callable[[SeriesInfo], bool], ...] = (
+        lambda item: item.frames >= FEWEST_TIMES * item.places, lambda item: item.places > 1,
+        lambda item: not item.derived,
+    )  # fmt: skip
+    for rule in rules:
+        fit = {item.study_uid for item in result if rule(item)}
+        result = [item for item in result if rule(item) or item.study_uid not in fit]
+    return result
 
 
 @dataclass
@@ -179,7 +218,7 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     _leave_out(files, strange, "E-DCM-32", "captures and reports are passed over", findings)
     scouts = [file for file in files if "LOCALIZER" in file.text("ImageType").upper()]
     _leave_out(files, scouts, "E-DCM-32", "localisers are passed over", findings)
-    first, reason, kind = files[0], _reason(files), _kind(files)
+    first, reason, (kind, places) = files[0], _reason(files), _kind(files)
     if not well_spelt(terms := character_terms(first.header)):
         text = f"{chr(92).join(terms)!r} in {first.path.name}, read as {codecs_of(terms)[0]}"
         findings.append(finding("E-DCM-68", WARNING, where=str(first.path.parent), found=text))
@@ -189,7 +228,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     study, number, modality, description = (first.text(key) for key in keys)
     paths, frames = tuple(file.path for file in files), sum(_count(file) for file in files)
     kind = map_name or ("other" if reason else kind)
-    info = SeriesInfo(uid, study, number, modality, description, kind, paths, frames, rows, columns, reason)
+    about = (reason, places, "DERIVED" in first.text("ImageType").upper())
+    info = SeriesInfo(uid, study, number, modality, description, kind, paths, frames, rows, columns, *about)
     if reason:
         findings.append(finding("E-DCM-32", WARNING, where=str(first.path.parent), found=str(info)))
     return info
@@ -256,15 +296,17 @@ def _map_named(files: Sequence[DicomFile]) -> str:
     return re.sub(r"[\s_-]", "", named[1].lower()).removeprefix("r") if named else ""
 
 
-def _kind(files: Sequence[DicomFile]) -> str:
+def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
+    """Return the kind of a series, and its number of slice positions, 1 where they are not needed."""
     if files[0].text("SOPClassUID") not in _CT:
-        return "mr" if files[0].text("SOPClassUID") in _MR else "other"
+        return ("mr" if files[0].text("SOPClassUID") in _MR else "other"), 1
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
-        return "ct"
+        return "ct", 1
     first = frames[0].orientation
-    return "ctp" if len(by_place(frames, np.cross(first[:3], first[3:]))) < len(frames) else "ct"
+    places = len(by_place(frames, np.cross(first[:3], first[3:])))
+    return ("ctp" if places < len(frames) else "ct"), places
 
 
 def _count(file: DicomFile) -> int:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 
-from monai_isles.dicom.find import DicomFolder, SeriesInfo, scan_dicom
+from monai_isles.dicom.find import DicomFolder, SeriesInfo, perfusion_series, scan_dicom
 from monai_isles.dicom.frames import Frame, frames_of, tube_kv
 from monai_isles.dicom.header import quietly
 from monai_isles.dicom.pixels import (
@@ -22,7 +22,7 @@ from monai_isles.dicom.slabs import common_times, order_frames
 from monai_isles.dicom.stack import Stack, stack_frames, thicken
 from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
-from monai_isles.io.findings import WARNING, Finding, refuse
+from monai_isles.io.findings import WARNING, Finding, finding, refuse
 from monai_isles.io.orientation import to_ras
 from monai_isles.io.values import settle_values
 
@@ -118,7 +118,7 @@ def read_series(
     hounsfield = info.kind in ("ct", "ctp")
     units = require_scale(frames, where, hounsfield=hounsfield)
     stack = thicken(stack_frames(frames, where), slab_mm, where)
-    findings = [finding for finding in dicom.findings if finding.severity == WARNING]
+    findings = [item for item in dicom.findings if item.severity == WARNING]
     findings += [*stack.findings, *(rescale_remarks(frames, where) if hounsfield else [])]
     # -1 where the slices run against the axis they are turned to
     order = int(np.sign(stack.affine[np.abs(stack.affine[:3, 2]).argmax(), 2]))
@@ -195,6 +195,12 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
         item for item in content.series if series_uid in (None, item.uid, item.number) and kind in (None, item.kind)
     ]
     usable = [item for item in wanted if item.usable]
+    if kind == "ctp" and series_uid is None:
+        usable = perfusion_series(usable)
+        if len(usable) == 1 and (others := [item for item in wanted if item.usable and item != usable[0]]):
+            left = "; ".join(f"{item.number or item.uid} {item.extent}" for item in others)
+            text = f"{usable[0].number or usable[0].uid} {usable[0].extent}; not {left}"
+            content.findings.append(finding("E-DCM-69", WARNING, where=str(folder), found=text))
     if len(usable) == 1:
         return usable[0]
     listed = "; ".join(str(item) for item in (usable or wanted or content.series)[:8])

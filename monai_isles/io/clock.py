@@ -18,7 +18,7 @@ from monai_isles.io.payload import peek
 # seconds between frames, or the time of every frame, given by the user; None: those of the file
 UserTimes = float | Sequence[float] | None
 
-SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 15.0
+SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 20.0
 AGREE = 0.01  # clocks of one series, and a step that is worked out, are trusted to this part
 SECOND_US, DAY_US = 1_000_000, 86_400_000_000
 

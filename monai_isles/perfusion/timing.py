@@ -10,7 +10,7 @@ from torch import Tensor
 
 from monai_isles.errors import refused
 
-TOLERANCE, FEWEST_FRAMES, LONGEST_STEP_S = 0.05, 10, 15.0
+TOLERANCE, FEWEST_FRAMES, LONGEST_STEP_S = 0.05, 10, 20.0
 
 
 def frame_times(frames: int, dt_s: float | None, times_s: np.ndarray | None) -> np.ndarray:

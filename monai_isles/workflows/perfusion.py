@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ import torch
 from monai_isles import __version__
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
-from monai_isles.data.study import find_studies, study_places
+from monai_isles.data.study import find_studies, studies_of, study_places
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
@@ -56,11 +56,10 @@ def perfusion(
 ) -> dict[str, Any]:
     """Measure one series into ``out``, or several into ``out/<name>``; return the record of the one, or of all."""
     places = study_places(paths[0]) if len(paths) == 1 else []
-    if len(places) == 1:
-        if places[0].fault is not None:
-            raise places[0].fault
+    studies = studies_of(places[0], measuring.series) if len(places) == 1 else []
+    if len(studies) == 1:
         with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-            record, sha256 = measure_series(places[0].series, out, measuring)
+            record, sha256 = measure_series(studies[0].series, out, replace(measuring, series=studies[0].uid))
             held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
         return record
     with RunFolder(out) as held:
@@ -144,5 +143,5 @@ def measure_one(task: Task, *, out: Path, measuring: Measuring) -> Record:
     stamp = {"version": __version__, "source_sha256": task.about.sha256(), "asked": asdict(measuring)}
     if done_before(folder / RECORD, stamp, [folder / f"{name}.nii.gz" for name in (*MAPS, "brain")]):
         return {"outcome": "done before"}
-    measure_series(task.about.series, folder, measuring, stamp=stamp)
+    measure_series(task.about.series, folder, replace(measuring, series=task.about.uid), stamp=stamp)
     return {"outcome": "ok"}

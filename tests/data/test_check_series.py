@@ -59,3 +59,16 @@ def test_a_first_file_whose_header_breaks_the_parser_is_named_as_damaged(dicom) 
     assert "E-DCM-06" in [found.code for found in check_series(dicom.folder)[0]]
     (record,) = find_studies([dicom.folder]).values()
     assert str(record["error"]).startswith("E-DCM-06")
+
+
+def test_a_fault_of_another_series_is_a_warning_and_two_perfusion_scans_are_an_error(dicom) -> None:
+    for path in list((dicom.folder.parent / "ct").iterdir()):
+        dicom.change(path, StudyInstanceUID="1.2", FrameOfReferenceUID=f"1.2.{path.name[-1]}")
+    found = check_series(dicom.folder.parent)[0]
+    assert [(one.code, one.severity) for one in found] == [("E-DCM-22", "warning")]
+    (dicom.folder.parent / "thin").mkdir()
+    for path in dicom.files:
+        other = dicom.folder.parent / "thin" / path.name
+        other.write_bytes(path.read_bytes())
+        dicom.change(other, SeriesInstanceUID="1.3", SOPInstanceUID=f"1.3.{path.name[2:].lstrip('0')}")
+    assert "E-DCM-04" in [one.code for one in check_series(dicom.folder.parent)[0] if one.severity == "error"]

@@ -326,3 +326,45 @@ def test_linked_series_of_a_study_are_read(tmp_path: Path, write_tiny) -> None:
     (tmp_path / "study" / "perfusion").symlink_to(folder / "ctp")
     (tmp_path / "study" / "round").symlink_to(tmp_path / "study")
     assert len(one_study(tmp_path / "study").files) == 8
+
+
+@pytest.fixture
+def two_days(write_tiny, tmp_path: Path) -> Path:
+    """A folder with the series of two studies, each series in a folder of its own."""
+    _, folder = write_tiny("classic", 12, 2)
+    for day in (1, 2):
+        for kind in ("ct", "ctp"):
+            place = shutil.copytree(folder / kind, tmp_path / "patient" / f"day_{day}_{kind}")
+            for n, path in enumerate(sorted(place.iterdir())):
+                uid = f"1.2.{day}.{2 + len(kind)}"
+                change(path, StudyInstanceUID=f"1.2.{day}", SeriesInstanceUID=uid, SOPInstanceUID=f"{uid}.{n}")
+    return tmp_path / "patient"
+
+
+def test_series_of_several_studies_in_a_folder_each_are_their_studies(two_days: Path) -> None:
+    """Each series was a study of its own, so that all but one failed and the plain CT was lost."""
+    found = find_studies([two_days])
+    assert list(found) == ["day_1_ctp", "day_2_ctp"]
+    for day, study in zip("12", found.values(), strict=True):
+        assert {path.parent.name for path in study.files} == {f"day_{day}_ct", f"day_{day}_ctp"}
+        assert study.uid == f"1.2.{day}.5" and read_study(study).plain_ct is not None
+    shutil.rmtree(two_days / "day_2_ctp")  # a follow-up without perfusion
+    assert list(one_study(two_days).files) == sorted(one_study(two_days).files)
+    assert {path.parent.name for path in one_study(two_days).files} == {"day_1_ct", "day_1_ctp"}
+
+
+def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp_path: Path) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    for path in two_days.rglob("IM*"):
+        shutil.copy(path, flat / f"{path.parent.name}_{path.name}")
+    found = find_studies([flat])
+    assert len(found) == 2 and all(re.fullmatch(r"study_[0-9a-f]{10}", name) for name in found)
+    assert [len(study.files) for study in found.values()] == [26, 26]
+    for path in flat.glob("day_2_ctp*"):  # another reconstruction of the second: it alone is refused
+        change(shutil.copy(path, flat / f"thin_{path.name}"), SeriesInstanceUID="1.2.2.9", RescaleIntercept="-1000",
+               SOPInstanceUID=f"1.2.2.9.{int(path.name[-2:])}")  # fmt: skip
+    first, second = find_studies([flat]).values()
+    assert read_study(first).series.array.shape[0] == 12
+    with pytest.raises(IslesError, match=r"E-DCM-04"):
+        read_study(second)

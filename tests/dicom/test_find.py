@@ -242,3 +242,25 @@ def test_the_perfusion_series_of_a_study_is_taken_from_among_its_series(dicom) -
     assert found.array.shape == (4, 6, 5, 3) and found.times_s.tolist() == [0.0, 1.5, 3.0, 4.5]
     with pytest.raises(IslesError, match=r"E-DCM-03(?s:.*): ctp(?s:.*)series 2 ct(?s:.*)give the series in time"):
         read_perfusion_series(dicom.folder.parent / "ct")
+
+
+@pytest.mark.parametrize("beside", ["tracking of the bolus", "three phases", "maps in one series", "movement undone"])
+def test_what_is_no_perfusion_scan_is_not_taken_for_one(write_tiny: Callable, tmp_path: Path, beside: str) -> None:
+    """Every CT angiogram has a series that tracks the bolus: a study with one was refused."""
+    scan, folder = write_tiny("classic", 12, 3)
+    keep = {"tracking of the bolus": 36, "movement undone": 36}.get(beside, 9)
+    (folder / "beside").mkdir()
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())[:keep]):
+        header = pydicom.dcmread(path)
+        header.SeriesInstanceUID, header.SOPInstanceUID, header.SeriesNumber = "1.2.9", f"1.2.9.{n}", 99
+        header.RescaleIntercept = "-1000"
+        if beside == "tracking of the bolus" and n % 3:
+            continue
+        if beside in ("maps in one series", "movement undone"):
+            header.ImageType = ["DERIVED", "SECONDARY", "AXIAL"]
+        header.save_as(folder / "beside" / path.name, enforce_file_format=True)
+    series = read_series(folder, kind="ctp")
+    assert np.array_equal(series.array, scan.ctp)
+    (told,) = [one.found for one in series.findings if one.code == "E-DCM-69"]
+    assert told.startswith("3 (3 slices, 12 times); not 99 (")
+    assert len(read_series(folder, series_uid="99", kind="ctp").array) == keep // 3

@@ -66,7 +66,21 @@ def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArr
     )
 
 
-@pytest.mark.parametrize("why", ["one time", "two reconstructions", "other frame", "too few", "no time"])
+def test_two_phases_of_a_protocol_in_a_series_each_are_one_scan(write_tiny: Callable) -> None:
+    scan, folder = write_tiny("classic", 12, DEPTH)
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())):
+        change(path, SeriesInstanceUID=f"1.2.3.{n // (7 * DEPTH)}")
+    series = read_series(folder, kind="ctp")
+    assert np.array_equal(series.array, scan.ctp) and series.dt_s == pytest.approx(scan.dt_s)
+    assert ["2 series of one scan, 16.5 s" in one.found for one in series.findings if one.code == "E-DCM-60"] == [True]
+    for path in sorted((folder / "ctp").iterdir())[7 * DEPTH :]:  # a second reconstruction overlaps in time
+        change(path, AcquisitionTime="100006.0" if path.name < "IM00025" else "100009.0")
+    assert [one.kind for one in find_series(folder)].count("ctp") == 2
+
+
+@pytest.mark.parametrize(
+    "why", ["one time", "two reconstructions", "other steps", "a tenth apart", "other frame", "too few", "no time"]
+)
 def test_what_is_not_one_scan_in_time_is_not_joined(parted: tuple[CaseArrays, Path], why: str) -> None:
     _, folder = parted
     for t in range(FRAMES):
@@ -75,6 +89,10 @@ def test_what_is_not_one_scan_in_time_is_not_joined(parted: tuple[CaseArrays, Pa
                 path.unlink()
             elif why == "one time" or (why == "two reconstructions" and t == 5):
                 change(path, AcquisitionTime=f"10000{4 if why == 'two reconstructions' else 0}.5")
+            elif why == "other steps":  # reconstructions of one helical scan begin a little apart
+                change(path, SpacingBetweenSlices=str(5 - 0.1 * t))
+            elif why == "a tenth apart":
+                change(path, AcquisitionTime=f"100000.{t}")
             elif why == "other frame" and t % 2:
                 change(path, FrameOfReferenceUID="1.9")
             elif why == "no time":

@@ -35,6 +35,14 @@ def test_times_start_at_zero() -> None:
     assert frame_times(10, 1.3, None)[-1] == pytest.approx(9 * 1.3)
 
 
+def test_a_late_phase_a_little_over_15_s_apart_is_read() -> None:
+    """Protocols for permeability take a picture every 15 s, and no table is exact."""
+    times = np.r_[np.arange(30) * 1.5, 58.6 + 15.1 * np.arange(6)]
+    assert frame_times(36, None, times)[-1] == pytest.approx(134.1)
+    with pytest.raises(IslesError, match=r"E-PERF-06(?s:.*)at most 20 s apart"):
+        frame_times(36, None, np.where(times > 58, times + 7, times))
+
+
 @pytest.mark.parametrize("times", [np.zeros(12), np.arange(12) * 1000.0, np.arange(11.0), np.full(12, np.nan)])
 def test_times_that_cannot_be_are_refused(times: np.ndarray) -> None:
     with pytest.raises(IslesError, match=r"E-PERF-06: frame times cannot be right(?s:.*)for 12 frames"):
