@@ -13,7 +13,7 @@ import numpy as np
 from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
-from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
+from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError, refused
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_case
 from monai_isles.io.payload import sha256_of
@@ -123,7 +123,13 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     plan = read_plan(folder)
     if plan is None:
         raise refused("E-SRCH-01", where=str(folder), found=f"no {PLAN}")
-    cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST, folds=list(plan.folds))
+    try:
+        cases = find_references(Path(plan.dataset_dir), data_list=folder / DATA_LIST, folds=list(plan.folds))
+    except IslesError as error:
+        if error.code != "E-LIST-02":
+            raise
+        fix = "restore these files; if the data folder was moved, repeat crossval with its new --dataset-dir"
+        raise refused("E-LIST-02", where=error.where, found=error.found, fix=fix) from error
     result = OutOfFold(folder, plan, cases)
     missing = [case.name for case in cases if not result.path(case).is_file()]
     written = [read_record(folder / f"fold_{fold}" / PREDICTED).get("cases", {}) for fold in plan.folds]

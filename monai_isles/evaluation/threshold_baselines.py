@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -23,6 +24,7 @@ from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_v
 from monai_isles.postprocessing.components import drop_small
 from monai_isles.progress import progress
 
+log = logging.getLogger(__name__)
 RCBF_CUTS = tuple(round(0.10 + 0.05 * step, 2) for step in range(13))
 TMAX_CUTS_S = tuple(float(cut) for cut in range(2, 17))
 CLUSTERS_ML = (0.0, 0.5, 1.0, 3.0)
@@ -89,14 +91,20 @@ def methods(
 ) -> Iterator[tuple[str, str, Masks]]:
     """Yield ``(name, description, masks)``: ``rcbf30``, and ``single_threshold`` where folds are held out.
 
-    The single threshold is tuned on the section's folds that are not in ``folds``.
+    The single threshold is tuned on the section's folds that are not in ``folds``; without any it is left out.
     """
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
     yield "rcbf30", text, _with(lambda case: rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm))
     if data_list is not None and folds is not None:
         part: dict[str, Any] = {"section": section, "exclude": folds, "keys": ("ct", *PERFUSION_MAPS)}
-        entries = load_entries(data_list, data_dir, **part, need_label=True, strict=strict)
-        rule = tune_single_threshold(entries, strict=strict)
+        try:
+            entries = load_entries(data_list, data_dir, **part, need_label=True, strict=strict)
+            rule = tune_single_threshold(entries, strict=strict)
+        except IslesError as error:
+            if strict or error.code not in ("E-LIST-02", "E-LIST-05", "E-EVAL-03"):
+                raise
+            log.warning("no single threshold: the other folds hold no case to tune it on (%s)", error.found)
+            return
         yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
 
 

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from monai_isles.crossval.out_of_fold import find_out_of_fold
 from monai_isles.crossval.plan import Plan, make_plan, read_plan, require_same_plan
 from monai_isles.crossval.run import FoldBar, fold_steps
 from monai_isles.data import make_datalist
@@ -141,6 +142,13 @@ def test_a_plan_survives_the_disk_and_another_one_is_refused(plan: Callable[...,
         require_same_plan(plan(settings={"max_epochs": 2}), tmp_path / "run")
     with pytest.raises(IslesError, match=r"E-XVAL-07(?s:.*)folds was \[0, 1\], is \[0, 1, 2\](?s:.*)and \d more"):
         require_same_plan(plan(spread, settings={"max_epochs": 2}), tmp_path / "run")
+
+
+def test_a_moved_data_folder_is_named_to_crossval(plan: Callable[..., Plan], content: dict, tmp_path: Path) -> None:
+    publish_json(tmp_path / "run/crossval.json", plan().record() | {"dataset_dir": str(tmp_path / "moved")})
+    publish_json(tmp_path / "run/data_list.json", content)
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)repeat crossval with its new --dataset-dir"):
+        find_out_of_fold(tmp_path / "run")
 
 
 @pytest.mark.parametrize("text", ["{", "[]", '{"bundle": "b"}'])

@@ -78,6 +78,14 @@ def test_a_data_list_with_folds_scores_them_and_tunes_the_cut_on_the_others(isle
     assert _column(tmp_path / "out" / "single_threshold_per_case.csv", "case") == ["case_1", "case_3"]
 
 
+def test_with_every_fold_scored_no_cut_is_tuned(isles, tmp_path: Path, caplog) -> None:
+    chosen = {"data_list": _data_list(tmp_path), "folds": [0, 1], "baseline": True}
+    summary = score_folder(*isles, tmp_path / "out", **chosen, strict=False)
+    assert list(summary["methods"]) == ["network", "rcbf30"] and "no single threshold" in caplog.text
+    with pytest.raises(IslesError, match="E-LIST-05"):
+        score_folder(*isles, tmp_path / "strict", **chosen, strict=True)
+
+
 @pytest.mark.parametrize("fault", ["damaged", "missing"])
 def test_the_cut_is_tuned_without_a_case_that_cannot_be_read(isles, tmp_path: Path, caplog, fault: str) -> None:
     tmax = next((isles[1] / "TRAINING" / "case_4").rglob("*Tmax*.nii"))
