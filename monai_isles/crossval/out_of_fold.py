@@ -14,11 +14,11 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.case import Case
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, read_plan
 from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, IslesError, refused
-from monai_isles.evaluation.pairs import find_references
+from monai_isles.evaluation.pairs import find_references, on_reference_grid
 from monai_isles.evaluation.score import score_case
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.read import Image, read_image, require_same_grid
+from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import done_before, read_record
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
@@ -94,8 +94,7 @@ def read_map(case: Case, path: Path) -> tuple[np.ndarray, Image]:
     """Return a probability map of a case and its reference, both on one grid. Shapes: ``(H, W, D)``."""
     reference = read_image(cast(Path, case.label), kind="label", where=case.name, label_values=case.label_values)
     probability = read_image(path, kind="probability", where=case.name)
-    require_same_grid({"reference": reference, "probability": probability}, case=case.name)
-    return probability.data, reference
+    return on_reference_grid(probability, reference, case, kind="probability").data, reference
 
 
 def score_maps(

@@ -10,7 +10,9 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.io.read import Image, read_image, require_same_grid
+from monai_isles.case import Case
+from monai_isles.evaluation.pairs import on_reference_grid
+from monai_isles.io.read import Image, read_image
 from monai_isles.metrics import calibration
 
 MAP_COLUMNS = (
@@ -21,7 +23,7 @@ _CURVE, _LEVELS = "_curve", "_levels"
 Row = Mapping[str, Any]
 
 
-def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: str) -> dict[str, Any]:
+def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: Case) -> dict[str, Any]:
     """Return the map columns of one case, empty without ``probability.nii.gz`` in the folder of the mask.
 
     The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
@@ -78,10 +80,9 @@ def summarise_maps(rows: Sequence[Row]) -> dict[str, Any] | None:
     return result
 
 
-def _read(path: Path, kind: str | None, ref: Image, case: str) -> np.ndarray:
-    image = read_image(path, kind=kind, where=case)
-    require_same_grid({"reference": ref, path.name: image}, case=case)
-    return image.data
+def _read(path: Path, kind: str | None, ref: Image, case: Case) -> np.ndarray:
+    image = read_image(path, kind=kind, where=case.name)
+    return on_reference_grid(image, ref, case, kind=path.name.partition(".")[0]).data
 
 
 def _over_cases(rows: Sequence[Row], name: str) -> dict[str, float | int | None]:

@@ -11,6 +11,7 @@ from unicodedata import normalize
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import Finding, as_error, refuse
+from monai_isles.io.read import Image, require_same_grid
 from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
@@ -91,6 +92,21 @@ def _failed_cases(folder: Path) -> set[str]:
     results = cases.items() if isinstance(cases, dict) else ()
     failed = {name for name, result in results if isinstance(result, dict) and result.get("outcome") == "failed"}
     return {normalize("NFC", name) for name in failed}
+
+
+def on_reference_grid(image: Image, reference: Image, case: Case, *, kind: str) -> Image:
+    """Return a result of a case on the grid of its reference.
+
+    On another grid it is refused, or resampled where the case states ``resample``: a mask (``LABEL``) by its nearest
+    voxel, others linearly.
+    """
+    if case.resample:
+        from monai_isles.transforms.grid import onto_first
+
+        image = onto_first({"reference": reference, kind: image}, case=case.name)[kind]
+    name = "prediction" if kind == LABEL else kind
+    require_same_grid({"reference": reference, name: image}, case=case.name)
+    return image
 
 
 def _is_data_folder(folder: Path) -> bool:

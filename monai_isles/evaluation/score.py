@@ -13,10 +13,12 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task
 from monai_isles.errors import IslesError, refused
 from monai_isles.evaluation.maps import map_scores
-from monai_isles.io.read import Image, read_image, require_same_grid
+from monai_isles.evaluation.pairs import on_reference_grid
+from monai_isles.io.read import Image, read_image
 from monai_isles.metrics import overlap
 from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
+from monai_isles.modalities import LABEL
 
 Reader = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
 Masks = Callable[[Case], Reader]
@@ -116,5 +118,5 @@ def read_prediction(path: Path | None, case: Case, ref: Image) -> tuple[np.ndarr
     if path is None:
         return np.zeros(ref.data.shape, bool), {"missing": 1}
     pred = read_image(path, kind="label", where=case.name)
-    require_same_grid({"reference": ref, "prediction": pred}, case=case.name)
-    return pred.data > 0, map_scores(path, pred.data > 0, ref, case=case.name)
+    mask = on_reference_grid(pred, ref, case, kind=LABEL).data > 0
+    return mask, map_scores(path, mask, ref, case=case)

@@ -13,13 +13,13 @@ import numpy as np
 from monai_isles.case import Case
 from monai_isles.data.entries import load_entries, tell_left_out
 from monai_isles.errors import IslesError, refused
+from monai_isles.evaluation.pairs import on_reference_grid
 from monai_isles.evaluation.score import Masks
 from monai_isles.inference.ischaemia import PerfusionCase, read_perfusion_case
 from monai_isles.io.findings import as_finding
-from monai_isles.io.grid import require_one_grid
 from monai_isles.io.read import Image
 from monai_isles.metrics.overlap import dsc
-from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.modalities import LABEL, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_vox, rcbf_core, relative_cbf
 from monai_isles.postprocessing.components import drop_small
 from monai_isles.progress import progress
@@ -111,9 +111,9 @@ def methods(
 def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> Masks:
     def read(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
         maps = read_perfusion_case(case.entry())
-        grids = {"reference": (ref.affine, ref.grid_shape), "maps": (maps.affine, maps.brain.shape)}
-        require_one_grid(grids, case=case.name)
-        return rule(maps), {"midline": maps.midline}
+        place = replace(ref, affine=maps.affine, spacing_mm=maps.spacing_mm, path=case.images["cbf"])
+        mask = replace(place, data=rule(maps).astype(np.float32))
+        return on_reference_grid(mask, ref, case, kind=LABEL).data > 0, {"midline": maps.midline}
 
     return lambda case: read
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import numpy as np
 
+from monai_isles.case import RESAMPLE
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import IslesError, refused
@@ -20,6 +21,7 @@ from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
+from monai_isles.transforms.grid import onto_first
 
 ENDING = ".nii.gz"
 
@@ -116,6 +118,7 @@ def _write(
     keys = [*channels, *([LABEL] if section == "Tr" else [])]
     try:
         images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
+        images = onto_first(images, case=case) if entry.get(RESAMPLE) is True else images
         require_same_grid(images, case=case)
     except IslesError as error:
         left_out.append(replace(as_finding(error), case=case))

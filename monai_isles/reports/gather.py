@@ -14,9 +14,9 @@ import numpy as np
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
-from monai_isles.evaluation.pairs import find_predictions, find_references
+from monai_isles.evaluation.pairs import find_predictions, find_references, on_reference_grid
 from monai_isles.evaluation.score import FILES, NETWORK
-from monai_isles.io.read import Image, read_image, require_same_grid
+from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RECORD, read_record
 from monai_isles.metrics.volume import volume_ml
 from monai_isles.modalities import MODALITIES
@@ -182,12 +182,15 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
     for key, path in source.files.items():
         try:
             image = read_image(path, kind=kinds.get(key, key), where=name, label_values=several.get(key))
-            read |= onto_first({"truth": read["truth"], key: image}, case=name) if key in MODALITIES else {key: image}
+            if key in MODALITIES:
+                image = onto_first({"truth": read["truth"], key: image}, case=name)[key]
+            elif key != "truth":
+                image = on_reference_grid(image, read["truth"], source.case, kind=kinds.get(key) or key)
+            read[key] = image
         except IslesError as error:
             if key not in MODALITIES:
                 raise
             remarks.append(f"{error.code}: {key} is not drawn: {error.fault}")
-    require_same_grid(read, case=name)
     truth, data = read["truth"], {key: image.data for key, image in read.items()}
     images, synthetic = ({key: data[key] for key in data if key in keys} for keys in (MODALITIES, SYNTHETIC))
     maps = data.get("probability"), data.get("uncertainty")

@@ -142,6 +142,22 @@ def test_a_case_that_cannot_be_read_is_left_out(
     assert len(list((tmp_path / "n/Dataset501_x/imagesTr").iterdir())) == 15
 
 
+def test_registered_images_are_written_on_the_grid_of_the_first(
+    data_list: Path, phantom_folder: Path, tmp_path: Path
+) -> None:
+    content = json.loads(data_list.read_text())
+    shutil.copytree(phantom_folder, tmp_path / "copy")
+    first = content["training"][0]
+    image = nibabel.load(tmp_path / "copy" / first["cbf"])
+    nibabel.save(image.slicer[2:, 2:], tmp_path / "copy/other.nii")
+    first |= {"cbf": "other.nii", "resample": True}
+    publish_json(tmp_path / "moved.json", content)
+    made = export_nnunet(tmp_path / "moved.json", tmp_path / "copy", tmp_path / "raw")
+    assert made.training == 3
+    moved = nibabel.load(made.folder / f"imagesTr/{first['case']}_0001.nii.gz")
+    assert moved.shape == image.shape and np.allclose(moved.affine, image.affine)
+
+
 def test_a_folder_that_cannot_be_written_is_refused_first(
     data_list: Path, phantom_folder: Path, tmp_path: Path
 ) -> None:

@@ -7,6 +7,7 @@ import json
 import math
 from pathlib import Path
 
+import nibabel
 import numpy as np
 import pytest
 
@@ -168,6 +169,28 @@ def test_the_label_that_the_data_list_chose_is_the_reference(tmp_path: Path, sav
     (tmp_path / "l.json").write_text(json.dumps({"training": [entry]}))
     with pytest.raises(IslesError, match="E-LBL-01"):
         score_folder(tmp_path / "pred", tmp_path / "data", tmp_path / "out", data_list=tmp_path / "l.json")
+
+
+def test_a_registered_case_is_scored_on_the_grid_of_its_mask(tmp_path: Path, save_volume) -> None:
+    """The mask was drawn on coarse maps, the prediction lies on the CT, whose voxels halve them in the plane."""
+    coarse = np.zeros((12, 10, 2), np.float32)
+    coarse[2:6, 2:6, 0] = 1
+    fine = coarse.repeat(2, axis=0).repeat(2, axis=1)
+    nibabel.save(nibabel.Nifti1Image(coarse, np.diag([4.0, 4.0, 6.0, 1.0])), tmp_path / "mask.nii.gz")
+    affine = np.diag([2.0, 2.0, 6.0, 1.0])
+    affine[:2, 3] = -1  # the corners of both fields of view agree
+    for name in ("lesion", "probability"):
+        (tmp_path / "pred/case_1").mkdir(parents=True, exist_ok=True)
+        nibabel.save(nibabel.Nifti1Image(fine, affine), tmp_path / f"pred/case_1/{name}.nii.gz")
+    entry = {"case": "case_1", "subject": "case_1", "label": "mask.nii.gz"}
+    (tmp_path / "l.json").write_text(json.dumps({"training": [entry]}))
+    with pytest.raises(IslesError, match=r"E-GEOM-04(?s:.*)resample: true of the case"):
+        score_folder(tmp_path / "pred", tmp_path, tmp_path / "out", data_list=tmp_path / "l.json")
+    (tmp_path / "l.json").write_text(json.dumps({"training": [entry | {"resample": True}]}))
+    score_folder(tmp_path / "pred", tmp_path, tmp_path / "out", data_list=tmp_path / "l.json")
+    (row,) = _rows(tmp_path / "out" / "per_case.csv")
+    assert float(row["dsc"]) == 1 and float(row["lesion_ml_ref"]) == pytest.approx(16 * 0.096)
+    assert float(row["brier"]) == 0  # each centre of the mask lies amid equal probabilities
 
 
 @pytest.mark.long
