@@ -10,8 +10,6 @@ from torch import Tensor, nn
 from monai_isles.errors import refused
 from monai_isles.networks.blocks import Down, NetworkOfParts, ResidualBlock, conv3, up
 
-_NOISY_LEVELS = 3
-
 
 class AsymmetricResUNet(nn.Module):
     """Encoder of two-convolution and decoder of one-convolution residual blocks, joined by sums.
@@ -51,7 +49,7 @@ class AsymmetricResUNet(nn.Module):
             result = f"{spatial_dims}D, {levels} levels, channels {in_channels}, {out_channels}, {base_channels}"
             raise refused("E-NET-01", where="AsymmetricResUNet", found=result)
         widths = [base_channels * 2**level for level in range(levels)]
-        noisy = [level >= levels - _NOISY_LEVELS for level in range(levels)]
+        noisy = [level >= levels - 3 for level in range(levels)]
         self.divisor = 2 ** (levels - 1)
         self.fixed_levels = noisy.index(True)
         self.first = conv3(spatial_dims, in_channels, base_channels)

@@ -164,6 +164,10 @@ def measured_maps(
     mask = np.zeros(inside.shape, bool)
     mask[box] = place.cpu().permute(1, 2, 0)
     painted: dict[str, Any] = {name: _paint(value, mask) for name, value in zip(MAP_UNITS, values, strict=True)}
+    if result is not None:
+        painted["aif_vox"] = np.argwhere(prepared.tissue)[result.aif_index]
+        painted |= {"vof": result.vof, "vof_vox": np.argwhere(prepared.cranial)[result.vof_index]}
+        painted["scale"] = result.scale
     return PerfusionMaps(
         **painted,
         aif=artery,
@@ -176,7 +180,6 @@ def measured_maps(
             *_remarks(prepared, result, curves, noise, width),
             *volume_flags(float(values[1].median())),
         ),
-        **({} if result is None else _places(prepared, result)),
     )
 
 
@@ -205,15 +208,6 @@ def _vessels_of(prepared: PreparedSeries, *, venous_scaling: bool) -> Vessels:
     rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
     tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
     return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
-
-
-def _places(prepared: PreparedSeries, vessels: Vessels) -> dict[str, Any]:
-    return {
-        "vof": vessels.vof,
-        "scale": vessels.scale,
-        "aif_vox": np.argwhere(prepared.tissue)[vessels.aif_index],
-        "vof_vox": np.argwhere(prepared.cranial)[vessels.vof_index],
-    }
 
 
 def _remarks(

@@ -19,7 +19,7 @@ from monai_isles.io.findings import WARNING, as_finding, tell
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
-from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
+from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import arterial_curves, frames_at
 from monai_isles.transforms.intensity import spacing_of
 
@@ -209,11 +209,8 @@ class SeriesMeasuredd(MapTransform):
         prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
         maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
         images = {f"{key}_measured": torch.from_numpy(getattr(maps, key))[None] for key in PERFUSION_MAPS}
-        baseline, curves = torch.from_numpy(prepared.baseline_hu)[None], self._curves(prepared, maps.aif)
-        return images | {"ct": baseline, self.name: curves}
-
-    def _curves(self, prepared: PreparedSeries, artery: np.ndarray) -> Tensor:
         # Time from arterial arrival: delay and step of the scan drop out.
-        curves = arterial_curves(prepared.rise_hu.float(), artery, prepared.dt_s, self.times_s)
-        tissue, spacing = torch.from_numpy(prepared.tissue), prepared.spacing_mm[:2]
-        return smooth_in_plane(curves, tissue, fwhm_mm=SMOOTHING_MM, spacing_mm=spacing)
+        curves = arterial_curves(prepared.rise_hu.float(), maps.aif, prepared.dt_s, self.times_s)
+        tissue, baseline = torch.from_numpy(prepared.tissue), torch.from_numpy(prepared.baseline_hu)[None]
+        curves = smooth_in_plane(curves, tissue, fwhm_mm=SMOOTHING_MM, spacing_mm=spacing[:2])
+        return images | {"ct": baseline, self.name: curves}
