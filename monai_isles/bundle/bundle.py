@@ -296,10 +296,7 @@ def _merge(config: ConfigParser, pairs: Iterable[tuple[str, object]]) -> None:
 
 
 def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[Finding]:
-    """Return every finding about a bundle: a name, a folder, one config file, or a zip, which is unpacked aside.
-
-    The content of a zip without errors is moved to ``unpack`` in one step.
-    """
+    """Return every finding about a bundle: a name, a folder, a config, or a zip, moved to ``unpack`` if sound."""
     path = _place_of(path)
     if not _is_zip(path):
         if unpack is not None:

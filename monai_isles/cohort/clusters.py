@@ -138,10 +138,7 @@ def require_dask(*, slurm: bool = False) -> None:
 
 
 def local_cluster(workers: int, needs: Mapping[str, float], case: str) -> SpecCluster:
-    """Start processes on this machine: one case each at a time, their share of processors and memory, a GPU each.
-
-    They listen on 127.0.0.1 only. A process that dies is replaced.
-    """
+    """Start processes on this machine, on 127.0.0.1 only: one case each, their share of the memory, a GPU each."""
     from distributed import Nanny, Scheduler, SpecCluster
     from distributed.system import MEMORY_LIMIT
 
@@ -191,10 +188,7 @@ def _require_same_version(client: Client) -> None:
 
 
 def read_profile(path: str | Path) -> dict[str, Any]:
-    """Return the keyword arguments of a Slurm profile: those of dask-jobqueue's SLURMCluster, checked by name and kind.
-
-    ``resources`` (numbers by name) are declared by each worker.
-    """
+    """Return a Slurm profile: arguments of dask-jobqueue's SLURMCluster and ``resources``, checked by name and kind."""
     path = Path(path)
     try:
         content = yaml.safe_load(path.read_text(encoding="utf-8"))

@@ -29,10 +29,7 @@ BATCH = 1000
 def _records(
     client: Client, submit: Callable[[Sequence[Task]], dict[Future, Task]], tasks: Sequence[Task]
 ) -> Iterator[tuple[Task, Record]]:
-    """Yield each task with its record as it ends.
-
-    Cases whose worker died once are repeated, then, one at a time, those whose worker died twice.
-    """
+    """Yield each task with its record as it ends; cases whose worker died are repeated, at last one at a time."""
     from distributed import KilledWorker, as_completed
 
     running, alone = submit(tasks), list[Task]()

@@ -100,10 +100,7 @@ def read_map(case: Case, path: Path) -> tuple[np.ndarray, Image]:
 def score_maps(
     cases: Sequence[Case], read: CaseMap, title: str, cuts: Mapping[int, tuple[float, int]] | None = None
 ) -> list[Row]:
-    """Return one row per case, with ``fold``: its scores at the threshold and smallest component (voxels) of its fold.
-
-    Without ``cuts`` the larger of two classes counts.
-    """
+    """Return one row per case, with ``fold``: its scores at the ``cuts`` of its fold, by default 0.5 and no size."""
     lines = []
     for case in progress(cases, f"scoring {title}"):
         probability, reference = read(case)
@@ -114,10 +111,7 @@ def score_maps(
 
 
 def find_out_of_fold(folder: str | Path) -> OutOfFold:
-    """Return the predictions of a cross-validation folder after checking that they are complete and out of fold.
-
-    Cases whose prediction failed for a fault of their own are left out.
-    """
+    """Return complete, out-of-fold predictions of a cross-validation, without cases that failed by themselves."""
     folder = Path(folder)
     plan = read_plan(folder)
     if plan is None:

@@ -182,10 +182,7 @@ _TUNING = {
 
 @dataclass(frozen=True)
 class Protocol:
-    """Hold the scores of one cross-validation by one way of tuning: ``choices`` by fold, ``rows`` by case.
-
-    ``summary`` is as ``monai-isles evaluate`` writes it; its ``protocol`` states the use of the scored scans.
-    """
+    """Hold the scores of one cross-validation by one way of tuning, with ``summary`` as ``evaluate`` writes it."""
 
     name: str
     choices: dict[int, Choice]
@@ -207,10 +204,7 @@ def grid_scores(
 
 
 def protocol_tables(predictions: OutOfFold, grid: GridScores, **bootstrap: int) -> tuple[Protocol, Protocol]:
-    """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones.
-
-    The way in which its trainings were stopped is a property of the folder and part of each name.
-    """
+    """Return the cross-validation tuned on all its predictions, and tuned fold by fold on the other folds' ones."""
     folds = [cast(int, case.fold) for case in predictions.cases]
     shared = grid.choose()
     tuned = {PAPER: dict.fromkeys(predictions.plan.folds, shared), NESTED: choose_without(grid, folds)}
@@ -219,10 +213,7 @@ def protocol_tables(predictions: OutOfFold, grid: GridScores, **bootstrap: int) 
 
 
 def optimism(first: Protocol, second: Protocol, **bootstrap: int) -> dict[str, object]:
-    """Return the difference in Dice points of ``first`` minus ``second`` on the same cases, with the paired tests.
-
-    Units: ``dice_points`` and its interval in hundredths of Dice.
-    """
+    """Return by how many hundredths of Dice ``first`` lies above ``second`` on the same cases, with paired tests."""
     result = compare_rows(second.rows, first.rows, metric="dsc", **bootstrap)
     ends = result["ci95"]
     return {

@@ -24,10 +24,7 @@ Row = Mapping[str, Any]
 
 
 def map_scores(mask: Path, pred: np.ndarray, ref: Image, *, case: Case) -> dict[str, Any]:
-    """Return the map columns of one case, empty without ``probability.nii.gz`` in the folder of the mask.
-
-    The voxels with a probability above 0 (reached by a window) and the reference lesion are counted.
-    """
+    """Return the map columns of one case over voxels reached by a window or in the lesion, none without maps."""
     files = {name: mask.with_name(f"{name}.nii.gz") for name in ("probability", "uncertainty")}
     if not mask.name.startswith("lesion.") or not files["probability"].is_file():
         return {}

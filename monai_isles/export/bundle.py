@@ -181,10 +181,7 @@ CHECKSUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Exported:
-    """Hold the files of an export, and by how much the logits of each graph deviate from the network's.
-
-    ``dropped``: measured results left out of the metadata because they belong to other weights.
-    """
+    """Hold the files of an export; ``dropped`` are results left out of the metadata, as they are of other weights."""
 
     folder: Path
     archive: Path

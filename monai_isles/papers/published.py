@@ -30,10 +30,7 @@ def published_tables(paper: str | Path) -> dict[str, Rows]:
 
 
 def published_rows(name: str) -> Rows:
-    """Return the rows of one paper to print with a cohort, by paper, data and method.
-
-    ``name`` is a key of ``beside`` in some ``paper.json``, such as ``clerigues`` or ``clerigues_mri_siss``.
-    """
+    """Return the rows of a paper to print with a cohort; ``name`` is a key of ``beside`` in some ``paper.json``."""
     beside = {
         key: (folder, item) for folder in papers().values() for key, item in Bundle(folder).paper["beside"].items()
     }

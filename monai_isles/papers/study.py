@@ -138,10 +138,7 @@ def train_row(
     listed: Path | None = None,
     source: Path | None = None,
 ) -> OutOfFold:
-    """Cross-validate one row in ``folder`` and return its out-of-fold maps; finished parts are kept.
-
-    The networks of a row that was ``trained_as`` another are copied from the folder ``source`` of that one.
-    """
+    """Cross-validate one row in ``folder``; networks of a row ``trained_as`` another are copied from ``source``."""
     data: dict[str, Any] = {"data_list": listed or study.data_list, "dataset_dir": study.dataset_dir}
     opened = study.open(row)
     changes: dict[str, Any] = {"overlays": opened.overlays, "settings": opened.settings}

@@ -136,10 +136,7 @@ Line = tuple[Sequence[float] | np.ndarray, str, str, Any]
 
 
 def vessel_curves(aif_hu: Sequence[float], vof_hu: Sequence[float] | None, dt_s: float) -> Figure:
-    """Return the arterial and, where there is one, the venous curve over time.
-
-    Shapes: (T,).  Units: HU over baseline, s.
-    """
+    """Return the arterial and, where there is one, the venous curve over time. Units: HU over baseline, s."""
     artery = (aif_hu, _ARTERY, "artery (AIF)", "-")
     vein = [] if vof_hu is None else [(vof_hu, _VEIN, "vein (VOF)", (0, (5, 1.5)))]
     return _over_time([artery, *vein], dt_s, "HU over baseline", 2.6, 2, fontsize=9)

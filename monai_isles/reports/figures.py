@@ -18,10 +18,7 @@ from monai_isles.reports.canvas import HALO, INK, MARKERS, PREDICTION, SERIES, T
 def search_heatmap(
     scores: np.ndarray, thresholds: Sequence[float], sizes_vox: Sequence[int], chosen: tuple[float, int], *, title: str
 ) -> Figure:
-    """Return the grid with its numbers written in, the chosen pair framed.
-
-    Shapes: ``scores`` ``(thresholds, sizes)``. Units: score without unit, 0.5 at best; sizes in voxels.
-    """
+    """Return the grid of scores ``(thresholds, sizes)`` with its numbers written in, the chosen pair framed."""
     figure = blank(1.6 + 0.72 * len(thresholds), 1.5 + 0.42 * len(sizes_vox), face="white", dpi=130)
     place = figure.subplots()
     shown = np.asarray(scores).T
@@ -88,10 +85,7 @@ def _entitle(place: Axes, name: str, facts: str) -> None:
 
 
 def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
-    """Return one line a method: every case's Dice as a dot, quartiles as a box, the median as a bar and in numbers.
-
-    Units: none, 0 to 1. Args: per_case: rows with ``dsc``, by method.
-    """
+    """Return one line a method: every case's Dice as a dot, quartiles as a box, the median as a bar and in numbers."""
     figure, labels = blank(7.2, 0.62 * len(per_case) + 0.95), []
     (place,) = plot_axes(figure, 1, 1)
     for index, (name, cases) in enumerate(per_case.items()):

@@ -26,10 +26,7 @@ _ANATOMY_TOP = 99.5
 
 @dataclass(frozen=True)
 class Panel:
-    """Hold one column: its volume (H, W, D), shown where ``inside``, the values shown darkest and brightest.
-
-    ``mark`` is a word on every picture of the column.
-    """
+    """Hold one column: its volume (H, W, D), where and in which window it is shown, and a ``mark`` on it."""
 
     title: str
     volume: np.ndarray
@@ -143,10 +140,7 @@ def case_montage(
 
 
 def map_mosaic(case: CaseView, panel: Panel) -> Figure:
-    """Return all slices of one image in reading order, the lowest first, with every outline; its scale is below.
-
-    Of more than 48 slices 48 are shown, evenly spread.
-    """
+    """Return slices of one image, 48 at most, the lowest first, with every outline; its scale is below."""
     shown = even_indices(case.lesion.shape[2], 48)
     columns = min(_ACROSS, len(shown))
     axes = black_grid(-(-len(shown) // columns), columns, _panel_height_in(case), foot_in=1.2 * _FOOT_IN)

@@ -28,10 +28,7 @@ _log = logging.getLogger(__name__)
 
 @dataclass(frozen=True)
 class Column:
-    """Describe one column: its name in the files, its label on the page, and its path in ``result.json``.
-
-    ``measured``: outliers are sought and the distribution is drawn.
-    """
+    """Describe one column; of a ``measured`` one outliers are sought and the distribution is drawn."""
 
     name: str
     label: str
@@ -54,10 +51,7 @@ COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in 
 
 
 def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
-    """Write ``results.csv``, ``results.parquet`` where pandas can, ``studies.html`` and ``methods.md`` of a run.
-
-    A run in which every study failed leaves its record alone.
-    """
+    """Write table, page and methods text of a run unless every study failed; Parquet where pandas can."""
     cases = record["cases"]
     if all(case["outcome"] == "failed" for case in cases.values()):
         return []

@@ -93,10 +93,7 @@ def as_text(rows: Summaries, published: Summaries | None = None) -> str:
 
 
 def as_markdown(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return GitHub Markdown: a column for each method, then a table for each paper, and the notes below.
-
-    A published row is named ``paper: row``.
-    """
+    """Return GitHub Markdown: a column for each method, a table for each paper (``paper: row``), the notes."""
     head, *lines = _grid(rows, published)
     tables: list[Iterable[Sequence[str]]] = [zip(*_drop_empty_columns([head, *lines[: len(rows)]]), strict=True)]
     for paper, of_paper in groupby(lines[len(rows) :], key=lambda line: line[0].rpartition(": ")[0]):

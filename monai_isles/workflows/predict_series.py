@@ -90,10 +90,7 @@ class Wanted:
 def publish_results(
     measured: MeasuredStudy, maps: Mapping[str, Any], result: dict[str, object], folder: Path, wanted: Wanted
 ) -> None:
-    """Add ``quality`` to the result and write masks, page and DICOM of one case.
-
-    ``maps`` hold ``lesion`` as (1, H, W, D); ``result``, the ``result.json`` to be, is changed in place.
-    """
+    """Write masks, page and DICOM of one case and add ``quality`` to its ``result``, which is changed in place."""
     images = {key: read_image(str(measured.entry[key]), kind=key) for key in _SEEN}
     arrays = {key: image.data for key, image in images.items()}
     found, rule_flags = _rule_results(measured, result, wanted)
