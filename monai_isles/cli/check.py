@@ -89,19 +89,16 @@ def _needs_of(path: Path) -> tuple[dict[str, Any], str | None]:
     return case_keys(config), config["mirror_head"] if "mirror_head" in config else None
 
 
-# the image whose mirror is registered: the plain CT in plane, one of the MR images in space
-_HEADS = ("ct", "flair", "t1c", "t1", "dwi")
-
-
 def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> list[Finding]:
     """Return a warning for every head that a bundle with mirrored channels would remark on or refuse."""
     from monai_isles.progress import progress
 
-    sound = []
+    # the image whose mirror is registered: the plain CT in plane, one of the MR images in space
+    heads, sound = [head] if head else ["ct", "flair", "t1c", "t1", "dwi"], []
     for scan in scans:
-        case, keys = f"{scan.section} {scan.name}", [key for key in ([head] if head else _HEADS) if key in scan.files]
-        if keys and case not in bad:
-            sound.append((case, keys[0], scan.files[keys[0]]))
+        case, key = f"{scan.section} {scan.name}", next((key for key in heads if key in scan.files), None)
+        if key is not None and case not in bad:
+            sound.append((case, key, scan.files[key]))
     return [found for head in progress(sound, "registering mirrors") for found in _mirror_finding(*head)]
 
 

@@ -18,8 +18,7 @@ METRICS = (
     "lesion_f1", "lesion_f1_iou25", "lesion_pq",
 )  # fmt: skip
 BY_SIZE = ("dsc", "ppv", "sensitivity", "hd95_mm", "avd_ml", "lesion_f1", "lesion_f1_iou25", "lesion_pq")
-LARGEST = {name: "diagonal_mm" for name in ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm")}
-LARGEST["hd_vox"] = "diagonal_vox"
+LARGEST = dict.fromkeys(("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm"), "diagonal_mm") | {"hd_vox": "diagonal_vox"}
 
 
 def summarise(rows: Sequence[Row], *, resamples: int = 2000, seed: int = 0) -> dict[str, Any]:

@@ -35,12 +35,10 @@ class L1ErrorRate(Metric):
 
     @reinit__is_reduced
     def reset(self) -> None:
-        """Set all sums to zero."""
         self._l1, self._wrong, self._voxels = torch.zeros(3, dtype=torch.float64, device=self._device)
 
     @reinit__is_reduced
     def update(self, output: tuple[Tensor, Tensor]) -> None:
-        """Add one batch of ``(logits, label)``."""
         logits, label = (torch.as_tensor(part).detach() for part in output)
         label = _classes(logits, label)
         probability = torch.softmax(logits.float(), dim=1)
@@ -119,7 +117,6 @@ class LesionDice(CumulativeIterationMetric):
         return torch.tensor(scores, dtype=torch.float64).reshape(-1, 1)
 
     def aggregate(self) -> Tensor:
-        """Return the mean over all cases."""
         scores = self.get_buffer()
         if not isinstance(scores, Tensor):
             raise refused("E-MET-09", where=type(self).__name__, found="no case since the last reset")

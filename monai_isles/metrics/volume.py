@@ -113,9 +113,9 @@ def bland_altman(pred_ml: Volumes, ref_ml: Volumes) -> dict[str, Any]:
     result: dict[str, Any] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
     result |= {"n": n, "bias_ci95": None}
     if n:
-        result["bias_ml"] = float(difference.mean())
+        result["bias_ml"] = bias = float(difference.mean())
     if n > 1:
-        bias, sd = float(difference.mean()), float(difference.std(ddof=1))
+        sd = float(difference.std(ddof=1))
         # the bias has a t interval, which tightens with n; the limits of agreement describe single cases
         half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
         result |= {"sd_ml": sd, "lower_ml": bias - 1.96 * sd, "upper_ml": bias + 1.96 * sd}
