@@ -2,30 +2,37 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import logging
+import re
 import signal
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from types import FrameType, TracebackType
-from typing import cast
+from typing import Any, cast
 
 from ignite.engine import Engine, Events
+from monai.bundle import ConfigParser, ConfigWorkflow
+from monai.bundle import run as run_bundle
+from monai.utils import ensure_tuple
 
 from monai_isles.errors import arguments_error, find_isles_error, memory_error, refused
 
 EXIT_TERMINATED = 143
+_OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.signature(made).parameters}
+_COUNTS = ("max_epochs", "batch_size", "val_interval", "patience")
+_JUDGED_ELSEWHERE = ("fold", "compile")
 
 
-def plain_exits(**counts: float) -> None:
+def plain_exits() -> None:
     """Print an error of this package as its four lines and exit with its code; exit 143 on SIGTERM.
 
-    Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1.
+    Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1. The options of
+    ``monai.bundle run`` and the ids of its further config files are judged by the values in the first one.
 
-    Args:
-        counts: settings that must be whole numbers of at least 1, so that others are refused before any work.
-    Raises: ``E-TRAIN-21`` for another setting.
+    Raises: ``E-TRAIN-22`` for a value of another kind, ``E-XVAL-02`` for an option that the config does not have.
 
     >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
     >>> plain_exits()
@@ -35,10 +42,53 @@ def plain_exits(**counts: float) -> None:
     """
     sys.excepthook = _hook
     signal.signal(signal.SIGTERM, _terminate)
-    for name, count in counts.items():
-        if not isinstance(count, int | float) or count < 1 or count % 1:
-            text = {"fault": "this is no whole number of at least 1", "fix": f"give another {name}"}
-            raise refused("E-TRAIN-21", where=name, found=repr(count), **text)
+    given = _options(sys.argv[1:])
+    if "config_file" in given:
+        _judge(ensure_tuple(given["config_file"]), {k: v for k, v in given.items() if k not in _OF_MONAI})
+
+
+def _options(words: list[str]) -> dict[str, Any]:
+    """Return the options of a command line as Fire, which ``monai.bundle`` uses, reads them."""
+    from fire.parser import DefaultParseValue
+
+    given = {}
+    for word, following in zip(words, [*words[1:], "--"], strict=True):
+        if match := re.match(r"--?([a-zA-Z][^=]*)(=.*)?$", word, re.DOTALL):
+            value = match[2][1:] if match[2] else "True" if re.match("--|-[a-zA-Z]", following) else following
+            given[match[1].replace("-", "_")] = DefaultParseValue(value)
+    return given
+
+
+def _judge(files: Sequence[str], given: Mapping[str, Any]) -> None:
+    config, first = ConfigParser(), ConfigParser.load_config_file(files[0])
+    config.read_config(files)
+    unknown = [name for name in given if re.split("#|::", name)[0] not in config]
+    if unknown and "--tracking" not in " ".join(sys.argv):  # it adds ids of its own
+        known = f"settings {', '.join(sorted(first))}"
+        raise refused("E-XVAL-02", where=", ".join(f"--{name}" for name in unknown), found=known)
+    config.update(dict(given))
+    for name, default in first.items():
+        value = config.get(name)
+        if name not in _JUDGED_ELSEWHERE and (wanted := _wanted(name, default, value)):
+            raise refused("E-TRAIN-22", where=f"--{name}", found=repr(value), wanted=wanted)
+
+
+def _wanted(name: str, default: object, value: object) -> str | None:
+    """Return what a setting must be, or None if ``value`` is that; expressions are not judged."""
+    if any(isinstance(one, str) and one.startswith(("$", "@", "%")) for one in (default, value)):
+        return None
+    number = isinstance(value, int | float) and not isinstance(value, bool)
+    if isinstance(default, bool):  # Fire reads true as a text, which counts as true; so would false
+        return None if value in (True, False, "true") else "True or False"
+    if isinstance(default, int | float):
+        least, whole = int(name in _COUNTS), isinstance(default, int)
+        fits = number and cast(float, value) >= least and not (whole and cast(float, value) % 1)
+        return None if fits else f"a {'whole ' * whole}number of at least {least}"
+    if isinstance(default, list):
+        fits = value is None or isinstance(value, list)
+        return None if fits else f"a list in quotes and brackets, such as {json.dumps(default)!r}"
+    wrong = isinstance(default, str) and (number or isinstance(value, list))
+    return "a text (a folder whose name is a number as ./5)" if wrong else None
 
 
 def exits_on_sigterm() -> bool:
@@ -93,7 +143,7 @@ class StopSignal:
 
     def _leave(self, engine: Engine) -> None:
         if signal.getsignal(signal.SIGTERM) == self._note:
-            plain_exits()
+            signal.signal(signal.SIGTERM, _terminate)
 
     def _note(self, number: int, frame: FrameType | None) -> None:
         if self.requested:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import shutil
+import signal
 from pathlib import Path
 
 import pytest
@@ -16,6 +17,7 @@ from monai_isles.data import make_datalist
 from monai_isles.export.bundle import check_metadata
 from monai_isles.io import publish_json
 from monai_isles.papers.study import paper_rows
+from monai_isles.training import plain_exits
 
 ROOT = Path(__file__).parents[2]
 BUNDLES = sorted(path for path in (ROOT / "bundles").iterdir() if path.is_dir())
@@ -53,11 +55,18 @@ def test_configs_are_safe_and_metadata_whole(folder: Path) -> None:
 
 
 @of_every_bundle
-def test_counts_are_judged_before_the_work_of_a_training(folder: Path) -> None:
-    train = config(folder, "train.json")
-    asked = {name: f"@{name}" for name in ("max_epochs", "batch_size", "val_interval", "patience") if name in train}
-    judged = {name: value for name, value in train["training"][0].items() if name != "_target_"}
-    assert train["run"] == train["training"] and (folder.name == "threshold" or judged == asked)
+def test_settings_are_judged_before_the_work_and_overlays_pass(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("train.json", "evaluate.json", "multi_gpu_train.json"):
+        assert config(folder, name)["initialize"][0] == {"_target_": "monai_isles.training.plain_exits"}
+    monkeypatch.setattr("sys.excepthook", None)
+    before = signal.getsignal(signal.SIGTERM)
+    known = config(folder, "train.json").keys()
+    overlays = (path for path in folder.glob("*.json") if path.name not in ("metadata.json", "paper.json"))
+    for path in (path for path in overlays if {key.split("#")[0] for key in config(folder, path.name)} <= known):
+        words = ["run", "training", "--config_file", repr([str(folder / "train.json"), str(path)])]
+        monkeypatch.setattr("sys.argv", ["monai.bundle", *words])
+        plain_exits()
+    signal.signal(signal.SIGTERM, before)
 
 
 @of_every_bundle

@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -18,6 +19,7 @@ from monai_isles.io import load_state
 from monai_isles.training import plain_exits
 
 Build = Callable[..., SimpleNamespace]
+UNET = Path(__file__).parents[2] / "bundles/unet"
 
 
 @pytest.fixture(autouse=True)
@@ -91,11 +93,44 @@ def test_without_plain_exits_the_signal_is_left_alone(small_run: Build) -> None:
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
 
 
-@pytest.mark.parametrize("count", [1.5, 0, -1, "three", None])
-def test_settings_that_are_no_count_are_refused_before_the_work(count: object) -> None:
-    plain_exits(max_epochs=2.0, patience=1)
-    with pytest.raises(IslesError, match=rf"E-TRAIN-21: this is no whole number(?s:.*)patience(?s:.*){count}"):
-        plain_exits(max_epochs=2, patience=count)
+def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UNET / "train.json")) -> None:
+    monkeypatch.setattr("sys.argv", ["monai.bundle", "run", "training", "--config_file", files, *options])
+    plain_exits()
+
+
+@pytest.mark.parametrize(("options", "said"), [
+    (["--max_epochs", "1.5"], r"--max_epochs\n  found 1.5\n  fix   give a whole number of at least 1"),
+    (["--patience=0"], r"--patience\n  found 0\n"),
+    (["--batch_size", "three"], r"--batch_size\n  found 'three'\n"),
+    (["--val_interval", "None"], r"--val_interval\n  found None\n"),
+    (["--seed", "-1"], r"--seed\n  found -1\n  fix   give a whole number of at least 0"),
+    (["--min_delta", "a"], r"--min_delta\n  found 'a'\n  fix   give a number of at least 0"),
+    (["--lr", "nan"], r"--lr\n  found 'nan'"),
+    (["--held_out", "5"], r"--held_out\n  found 5\n  fix   give a list in quotes and brackets"),
+    (["--held_out", "1,2"], r"--held_out\n  found \(1, 2\)"),
+    (["--modalities", "ct"], r"--modalities\n  found 'ct'\n(?s:.*)cbf"),
+    (["--strict", "false"], r"--strict\n  found 'false'\n  fix   give True or False"),
+    (["--output_dir", "2018"], r"--output_dir\n  found 2018\n(?s:.*)\./5"),
+])  # fmt: skip
+def test_a_value_of_another_kind_is_refused_before_the_work(
+    monkeypatch: pytest.MonkeyPatch, options: list[str], said: str
+) -> None:
+    with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)" + said):
+        run_with(monkeypatch, *options)
+
+
+def test_values_that_fit_and_expressions_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    fitting = "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true"
+    nested = "--optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
+    run_with(monkeypatch, *fitting.split(), *nested.split())
+    (tmp_path / "more.json").write_text('{"seed": "five"}')  # as crossval writes its settings
+    with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--seed\n  found 'five'"):
+        run_with(monkeypatch, files=repr([str(UNET / "train.json"), str(tmp_path / "more.json")]))
+
+
+def test_a_misspelt_option_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(IslesError, match=r"E-XVAL-02(?s:.*)where --max_epoch, --optimiser#lr\n(?s:.*)max_epochs"):
+        run_with(monkeypatch, "--max_epoch", "5", "--optimiser#lr", "1")
 
 
 @pytest.mark.parametrize(("target", "arguments", "said"), [
