@@ -22,6 +22,8 @@ from monai_isles.io.values import noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
 
+_ANATOMY = ("flair", "t1", "t1c", "t2")
+
 
 def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
     """Return every finding about the DICOM series of a folder, and its studies.
@@ -85,6 +87,7 @@ def check_folder(
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
     weight = ERROR if keys or layout.channels else WARNING
+    own_grids = keys is None and not layout.channels
     if keys is None:
         keys = layout.channels or [key for key in MODALITIES if any(key in scan.files for scan in scans)]
     else:
@@ -100,7 +103,7 @@ def check_folder(
         text = f"{len(trained)} case{'s' * (len(trained) > 1)}"
         findings.append(finding("E-LBL-03", WARNING, where=str(folder), found=text, fault=fault, fix=fix))
     for scan in progress(scans, "checking"):
-        about = _scan_findings(scan, keys, weight, seen, every, masked)
+        about = _scan_findings(scan, keys, weight, seen, every, masked, own_grids)
         findings += [replace(item, case=_title(scan)) for item in about]
     return findings, scans
 
@@ -127,8 +130,9 @@ def _title(scan: Scan) -> str:
 
 
 def _scan_findings(
-    scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None, masked: bool
-) -> list[Finding]:
+    scan: Scan, keys: Sequence[str], weight: str, seen: dict[str, str], every: Sequence[int] | None, masked: bool,
+    own_grids: bool,
+) -> list[Finding]:  # fmt: skip
     where = _title(scan)
     if scan.fault is not None:
         return [as_finding(scan.fault)]
@@ -139,7 +143,8 @@ def _scan_findings(
     findings += [finding("E-LIST-13", ERROR, where=where, found=text) for text in scan.doubles()]
     if masked and LABEL not in scan.files and scan.section == TRAINING:
         findings.append(finding("E-LBL-03", WARNING, where=where, found="no mask file"))
-    return findings + _check_case(where, scan, seen, scan.label_values and (every or scan.label_values))
+    values = scan.label_values and (every or scan.label_values)
+    return findings + _check_case(where, scan, seen, values, own_grids)
 
 
 def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple[list[Finding], list[Scan]]:
@@ -189,7 +194,10 @@ def _listed_scans(
                 yield place, scan
 
 
-def _check_case(where: str, scan: Scan, seen: dict[str, str], label_values: Sequence[int] | None) -> list[Finding]:
+def _check_case(
+    where: str, scan: Scan, seen: dict[str, str], label_values: Sequence[int] | None, own_grids: bool = False
+) -> list[Finding]:
+    """``own_grids``: beside diffusion images, anatomical ones on a grid of their own are remarked, as in ISLES'22."""
     images: dict[str, Image] = {}
     findings: list[Finding] = []
     chief = next((key for key in MODALITIES if key in scan.files), "ct")
@@ -209,10 +217,23 @@ def _check_case(where: str, scan: Scan, seen: dict[str, str], label_values: Sequ
             text = f"byte for byte the file of {seen[image.sha256]}"
             findings.append(finding("E-LIST-14", WARNING, where=where, found=text))
     findings += unmeasured_findings(images, case=where) + noise_findings(images, case=where)
-    ranked = sorted(images, key=lambda key: key != chief)
+    own_grids = own_grids and not {"dwi", "adc"}.isdisjoint(images)
+    ranked = sorted(images, key=lambda key: (own_grids and key in _ANATOMY, key != chief))
     for key in [] if scan.resample else ranked[1:]:
-        with _collect_faults(findings):
-            require_same_grid({name: images[name] for name in (ranked[0], key)}, case=where)
+        about = _off_grid(images, ranked[0], key, where)
+        if own_grids and key in _ANATOMY:
+            fix = "no action is needed for a bundle that does not read both; otherwise register them first"
+            about = [replace(item, severity=WARNING, fix=fix) for item in about]
+        elif own_grids and key == LABEL:  # drawn on one of the images
+            about = min((_off_grid(images, other, key, where) for other in images if other != key), key=len)
+        findings += about
+    return findings
+
+
+def _off_grid(images: dict[str, Image], one: str, other: str, where: str) -> list[Finding]:
+    findings: list[Finding] = []
+    with _collect_faults(findings):
+        require_same_grid({one: images[one], other: images[other]}, case=where)
     return findings
 
 

@@ -180,8 +180,13 @@ def faults_of(scans: Sequence[Scan], keys: Sequence[str]) -> dict[Scan, Finding]
 
 
 def only_read(scans: list[Scan], reads: Sequence[str]) -> list[Scan]:
-    """Return the scans for one who reads these keys: without other images that are there twice, and lone masks."""
+    """Return the scans for one who reads these keys: without other images that are there twice, and lone masks.
+
+    If masks alone are read, a mask that belongs to no image is no fault.
+    """
     for scan in scans:
+        if list(reads) == [LABEL] and scan.fault is not None and scan.fault.code in ("E-LIST-32", "E-LIST-61"):
+            scan.fault = None
         for key in set(scan.doubled) - set(reads):
             del scan.doubled[key]
             scan.files.pop(key, None)

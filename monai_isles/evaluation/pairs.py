@@ -10,7 +10,7 @@ from unicodedata import normalize
 
 from monai_isles.case import Case
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import Finding, as_error, refuse
+from monai_isles.io.findings import WARNING, Finding, as_error, finding, refuse, tell
 from monai_isles.io.read import Image, require_same_grid
 from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
@@ -48,8 +48,8 @@ def find_references(
     elif _is_data_folder(ref_dir):
         from monai_isles.data.layouts import find_cases
 
-        needed = PERFUSION_MAPS if maps else ()
-        chosen: dict[str, Any] = {"keys": needed, "reads": ("ct", *needed, LABEL), "left_out": faults}
+        needed, reads = (PERFUSION_MAPS, ("ct", *PERFUSION_MAPS, LABEL)) if maps else ((), (LABEL,))
+        chosen: dict[str, Any] = {"keys": needed, "reads": reads, "left_out": faults}
         cases = [case for case in find_cases(ref_dir, **chosen) if case.label is not None]
     else:
         cases = [Case(name, name, label=path) for name, path in find_masks(ref_dir).items()]
@@ -78,6 +78,11 @@ def find_predictions(
     paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
     masks = {names.get(name, name): path for name, path in paths.items()}
     missing = [case.name for case in cases if case.name not in masks]
+    if any(case.images for case in cases):  # a data folder, where nobody predicts a mask without images
+        for case in [case for case in cases if not case.images and case.name in missing]:
+            tell(finding("E-LIST-32", WARNING, where=str(case.label), found="no image and no prediction of this name"))
+            missing.remove(case.name)
+            cases = [other for other in cases if other is not case]
     extra = sorted(set(paths) - set(names))
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):

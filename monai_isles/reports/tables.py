@@ -199,6 +199,8 @@ def summary_table(summary: Mapping[str, Any]) -> str:
         grid.append([name, *(cell(method, column).main for column in _NARROW)])
     notes = ["mean ± SD over cases; distances over cases where both masks hold a lesion, or neither (0 mm)"]
     notes += [f"left out {name}: {' '.join(error.split())}" for name, error in summary.get("left_out", {}).items()]
+    if extra := summary.get("predictions_without_reference"):
+        notes.append(f"predictions without a reference, not scored: {', '.join(extra)}")
     for name, method in summary["methods"].items():
         notes += [f"{name}: {line}" for line in (*_notes_of_method(method), *_notes_of_maps(method["calibration"]))]
     notes += [f"{name}: {text}" for name, text in summary.get("baselines", {}).items()]

@@ -150,7 +150,7 @@ def test_images_that_a_bundle_does_not_read_and_masks_do_not_hinder_its_predicti
     def left_out(*asked: list[str]) -> dict[str, list[str]]:
         return cases_left_out(*check_folder(tmp_path / "d", *asked))
 
-    assert left_out() == {"predict": ["training a"], "training": ["training a", "training b"]}  # FLAIR on another grid
+    assert left_out() == {"predict": [], "training": ["training b"]}  # FLAIR on another grid is remarked
     assert left_out(["dwi"], ["adc"]) == left_out([], ["dwi", "adc"]) == {"predict": [], "training": ["training b"]}
     assert left_out(["dwi", "flair"])["predict"] == ["training a", "training b"]
 
@@ -182,3 +182,21 @@ def test_what_check_passes_is_read_and_what_it_refuses_is_not(dataset: Path, too
         except IslesError:
             refused.append(case.name)
     assert refused == ["case_1", "case_3", "case_4", "case_5"] and [one.case for one in left_out] == ["case_2"]
+
+
+@pytest.mark.parametrize("names", ["{}_{}", "sub-{0}/ses-0001/{0}_space-DWI_{1}"], ids=["plain", "bids"])
+def test_flair_on_a_grid_of_its_own_is_remarked_beside_diffusion(tmp_path: Path, tools: dict, names: str) -> None:
+    def save(key: str, depth: int, z_mm: float) -> None:
+        path = tmp_path / "d" / f"{names.format('stroke0001', key)}.nii.gz"
+        volume = np.random.default_rng(len(key)).random((6, 5, depth), dtype=np.float32) + 1
+        tools["save"](path, (volume > 1.5).astype(np.uint8) if key == "mask" else volume, z_mm=z_mm)
+
+    for key, depth in (("dwi", 4), ("adc", 4), ("mask", 4), ("flair", 7)):
+        save(key, depth, 0.0)
+    assert codes(check_folder(tmp_path / "d")[0]) == ["warning E-GEOM-04"]
+    assert codes(check_folder(tmp_path / "d", ["dwi", "flair"])[0]) == ["error E-GEOM-04"]
+    save("mask", 7, 0.0)  # drawn on FLAIR
+    assert codes(check_folder(tmp_path / "d")[0]) == ["warning E-GEOM-04"]
+    save("mask", 4, 30.0)
+    save("adc", 4, 60.0)
+    assert codes(check_folder(tmp_path / "d")[0]) == ["error E-GEOM-03", "error E-GEOM-03", "warning E-GEOM-04"]

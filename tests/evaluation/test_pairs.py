@@ -118,6 +118,20 @@ def test_masks_beside_their_images_in_a_plain_folder_are_references(tmp_path: Pa
     ]  # fmt: skip
 
 
+def test_a_mask_of_no_image_is_scored_if_it_was_predicted_and_else_remarked(
+    tmp_path: Path, save_volume, caplog
+) -> None:
+    for name in ("a_dwi", "a_mask", "b_mask"):
+        save_volume(tmp_path / "ref" / f"{name}.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / "a.nii.gz", ONE)
+    cases = find_references(tmp_path / "ref")
+    for allowed in (False, True):
+        assert list(find_predictions(tmp_path / "pred", cases, allow_missing=allowed)[0]) == ["a"]
+    assert "E-LIST-32" in caplog.text and "b_mask.nii.gz: no image and no prediction" in caplog.text
+    save_volume(tmp_path / "pred" / "b.nii.gz", ONE)
+    assert list(find_predictions(tmp_path / "pred", cases, allow_missing=False)[0]) == ["a", "b"]
+
+
 def test_maps_beside_a_prediction_do_not_make_its_folder_a_data_folder(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / "out" / "case_1" / "lesion.nii.gz", ONE)
     save_volume(tmp_path / "out" / "case_1" / "pseudo_dwi.nii.gz", ONE)

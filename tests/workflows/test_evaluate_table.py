@@ -23,5 +23,7 @@ def test_the_table_names_data_counts_and_rules(mask_folders, tmp_path) -> None:
 def test_a_single_case_has_no_spread_and_no_interval(tmp_path, save_volume) -> None:
     for side in ("pred", "ref"):
         save_volume(tmp_path / side / "case_1.nii.gz", np.ones((4, 4, 2), bool))
+    save_volume(tmp_path / "pred" / "other.nii.gz", np.ones((4, 4, 2), bool))
     text = summary_table(score_folder(tmp_path / "pred", tmp_path / "ref", tmp_path / "out"))
     assert "1.000 +- -" in text and "interval - to -" in text and "ref (data as given): 1 cases" in text
+    assert "predictions without a reference, not scored: other\n" in text
