@@ -117,6 +117,10 @@ def read_prediction(path: Path | None, case: Case, ref: Image) -> tuple[np.ndarr
     """Return the mask of a file and the scores of the maps beside it; an empty mask without a file."""
     if path is None:
         return np.zeros(ref.data.shape, bool), {"missing": 1}
-    pred = read_image(path, kind="label", where=case.name)
+    try:
+        pred = read_image(path, kind="label", where=case.name)
+    except IslesError as error:
+        fix = "save the prediction with 1 where it is lesion and 0 elsewhere" if error.code == "E-LBL-01" else error.fix
+        raise IslesError(error.code, error.fault, where=error.where, found=error.found, fix=fix) from error
     mask = on_reference_grid(pred, ref, case, kind=LABEL).data > 0
     return mask, map_scores(path, mask, ref, case=case)

@@ -35,7 +35,7 @@ from monai_isles.workflows.predict import predict_cases, publish_page, recipe_of
 
 Affine = Sequence[Sequence[float]] | np.ndarray
 ImageLike = str | Path | SpatialImage | torch.Tensor | tuple[np.ndarray, Affine]
-_CASE = "case"
+_CASE, _HEAD_MM = "case", 500.0
 
 
 class Aside:
@@ -117,7 +117,8 @@ def segment(
 ) -> Segmentation:
     """Segment one case, as ``monai-isles predict`` does, and return its maps and numbers.
 
-    Shapes: images (H, W, D); a MetaTensor may have a channel axis of one in front.
+    Shapes: images (H, W, D), in the axis order of their affine; a MetaTensor may have a channel axis of one in front.
+        An array of SimpleITK is (D, H, W): transpose it. This is refused (``E-USE-83``) only if it spans over 500 mm.
     Units: HU for CT, ml/100 g/min for CBF, ml/100 g for CBV, s for times.
     Args:
         case: a case folder, or an image by modality (``ct``, ``cbf``, ...): a path, a nibabel image, a pair of array
@@ -274,4 +275,10 @@ def _nifti(image: torch.Tensor | tuple[Any, Affine]) -> nibabel.Nifti1Image:
     kind = voxels.dtype.kind
     if kind in "bf" or (kind in "iu" and voxels.dtype.itemsize == 8):
         voxels = voxels.astype({"b": np.uint8, "f": np.float32}.get(kind, np.int32))
-    return nibabel.Nifti1Image(voxels, np.asarray(affine, dtype=np.float64))
+    written = nibabel.Nifti1Image(voxels, np.asarray(affine, dtype=np.float64))
+    if voxels.ndim > 2:
+        spacing = np.array(written.header.get_zooms()[:3])
+        span, turned = (np.max(spacing * shape[:3]) for shape in (voxels.shape, voxels.shape[::-1]))
+        if span > _HEAD_MM >= turned:
+            raise ValueError(f"shape {voxels.shape} spans {span:.0f} mm, in reverse {turned:.0f} mm: transpose it")
+    return written

@@ -51,6 +51,20 @@ def test_a_mask_of_two_labels_is_refused_where_the_list_is_silent(spes: Path) ->
         LoadVerifiedd(["label"])(first)
 
 
+def test_an_entry_may_have_label_values_of_its_own(spes: Path, tmp_path: Path) -> None:
+    content = make_datalist(spes, folds=2, target="penumbra")
+    content["training"][0]["label_values"] = [1, 2]
+    first, second, *_ = load_entries(content, spes, keys=SPES, need_label=True)
+    assert (first["label_values"], second["label_values"]) == ([1, 2], [1])
+    (tmp_path / "l.json").write_text(json.dumps(content))
+    assert find_references(spes, data_list=tmp_path / "l.json")[0].label_values == (1, 2)
+    assert check_list(tmp_path / "l.json", spes)[0] == []
+    for wrong in (2, [0], ["2"], []):
+        content["training"][0]["label_values"] = wrong
+        with pytest.raises(IslesError, match=r"E-LIST-04(?s:.*)entry 1(?s:.*)label_values is "):
+            load_entries(content, spes, keys=SPES, need_label=True)
+
+
 def test_a_value_beyond_the_labels_is_refused(spes: Path, tools: dict) -> None:
     path = next((spes / "TRAINING" / "3").glob("*OT*/*.nii"))
     tools["save"](path, np.full((6, 5, 4), 3, np.uint8))

@@ -17,6 +17,7 @@ import monai_isles
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
+from monai_isles.workflows.api import _nifti
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -98,6 +99,17 @@ PLAIN = np.zeros((4, 4, 2))
 def test_an_image_in_memory_of_another_kind_is_told_what_to_give(image: object, said: str) -> None:
     with pytest.raises(IslesError, match=rf"E-USE-83.*\n  where image in memory: case\n  found {said}"):
         monai_isles.evaluate((PLAIN, np.eye(4)), image)
+
+
+def test_an_array_in_the_axis_order_of_simpleitk_is_refused_where_its_size_shows_it() -> None:
+    affine = np.diag([0.9, 0.9, 5.0, 1.0])
+    for swapped in ((24, 256, 256), (40, 24, 256, 256)):  # (D, H, W), and a series (T, D, H, W)
+        with pytest.raises(ValueError, match=r"spans 1280 mm, in reverse 230 mm: transpose"):
+            _nifti((np.ones(swapped, np.uint8), affine))
+    with pytest.raises(IslesError, match=r"E-USE-83(?s:.*)shape \(24, 256, 256\)"):
+        monai_isles.evaluate((np.ones((24, 256, 256)), affine), (np.ones((256, 256, 24)), affine))
+    for right, grid in (((256, 256, 24), affine), ((6, 6, 400), np.eye(4) * 2)):  # 800 mm in either order
+        assert _nifti((np.ones(right, np.uint8), grid)).shape == right
 
 
 def test_numbers_of_numpy_one_path_of_weights_and_a_device_of_torch_are_settings(

@@ -193,6 +193,13 @@ def test_a_registered_case_is_scored_on_the_grid_of_its_mask(tmp_path: Path, sav
     assert float(row["brier"]) == 0  # each centre of the mask lies amid equal probabilities
 
 
+def test_a_prediction_of_other_values_is_told_what_to_save(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "pred" / "case_1.nii.gz", np.arange(16, dtype=np.float32).reshape(4, 2, 2))
+    save_volume(tmp_path / "ref" / "case_1.nii.gz", np.ones((4, 2, 2), bool))
+    with pytest.raises(IslesError, match=r"E-LBL-01(?s:.*)fix   save the prediction with 1 where it is lesion"):
+        score_folder(tmp_path / "pred", tmp_path / "ref", tmp_path / "out")
+
+
 @pytest.mark.long
 def test_two_workers_write_the_same_bytes(mask_folders, tmp_path: Path) -> None:
     pred, ref, _ = mask_folders
