@@ -26,12 +26,14 @@ _COUNTS = ("max_epochs", "batch_size", "val_interval", "patience")
 _JUDGED_ELSEWHERE = ("fold", "compile")
 
 
-def plain_exits() -> None:
+def plain_exits(**ignored: object) -> None:
     """Print an error of this package as its four lines and exit with its code; exit 143 on SIGTERM.
 
     Call it first in a bundle's ``initialize``. Other exceptions keep their traceback and exit code 1. The options of
     ``monai.bundle run`` and the ids of its further config files are judged by the values in the first one.
 
+    Args:
+        ignored: counts in bundles that were exported earlier; they are judged with the others now.
     Raises: ``E-TRAIN-22`` for a value of another kind, ``E-XVAL-02`` for an option that the config does not have.
 
     >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
