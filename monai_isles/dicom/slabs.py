@@ -68,7 +68,7 @@ def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.nd
     One slab whose slices differ by at most a quarter of the shortest step: the mean time of each frame, as it is.
     Else the times of the slab that began first, those that lie inside the times of every other slice: nothing is
     extrapolated. At the ends of a table that sweeps, two passes follow at once: slices whose shortest step is less than
-    half that of the others give no times.
+    nine tenths of that of the others give no times.
 
     Args:
         interpolate: False refuses slices with times of their own.
@@ -81,7 +81,7 @@ def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.nd
             return (table[0] if not np.ptp(table, axis=0).any() else table.mean(axis=0)), False
     # Only inside the times of every slice: interpolated, never extrapolated.
     shortest = [float(np.diff(times).min(initial=np.inf)) for times in timing.times_s]
-    even = [times for times, step in zip(timing.times_s, shortest, strict=True) if step >= 0.5 * max(shortest)]
+    even = [times for times, step in zip(timing.times_s, shortest, strict=True) if step >= 0.9 * max(shortest)]
     first = min(even, key=lambda times: times[0])
     begin, end = max(times[0] for times in timing.times_s), min(times[-1] for times in timing.times_s)
     times = first[(first >= begin) & (first <= end)]
