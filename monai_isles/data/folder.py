@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections import Counter
 from collections.abc import Collection, Iterator
 from pathlib import Path
 
@@ -79,7 +80,8 @@ def scan_folder(folder: str | Path) -> list[Scan]:
 
     A first folder named training or testing (any spelling) is the section; training where there is none.
 
-    A mask that belongs to no image is a case with that ``fault`` (``E-LIST-32``).
+    Cases named by folders of one name are named by the folder above too. A mask that belongs to no image is a case with
+    that ``fault`` (``E-LIST-32``).
     """
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}
@@ -96,6 +98,10 @@ def scan_folder(folder: str | Path) -> list[Scan]:
         scan.subject = person and person[0]
         if not (key in scan.files and _RELATIVE.search(path.name)):
             scan.add(key, path)
+    times = Counter((scan.section, scan.name) for scan in scans.values())
+    for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
+        if times[scan.section, name] > 1 and name == unicodedata.normalize("NFC", Path(home).name):
+            scan.name = f"{unicodedata.normalize('NFC', Path(home).parent.name)}_{name}"
     for scan in scans.values():
         if set(scan.files) == {LABEL}:
             alone = "no image with the same name before the last part"

@@ -133,6 +133,16 @@ def test_blanks_part_the_words_of_a_name(tmp_path: Path) -> None:
     assert (case.name, set(case.images), case.label.name) == ("Patient 1", {"dwi", "ct"}, "Patient 1 Lesion Mask.nii")
 
 
+def test_folders_of_one_name_are_named_by_the_folder_above_too(tmp_path: Path) -> None:
+    """So ``predict`` reads the maps of many studies that ``predict-series`` wrote, ``<study>/maps/cbf.nii.gz``."""
+    make(tmp_path, "P1/maps/ct.nii", "P1/maps/cbf.nii", "P2/maps/ct.nii", "P2/maps/cbf.nii", "P3/ct.nii")
+    assert [(case.name, len(case.images)) for case in find_cases(tmp_path)] == [
+        ("P1_maps", 2),
+        ("P2_maps", 2),
+        ("P3", 1),
+    ]
+
+
 def test_two_folders_with_equal_names_are_refused(tmp_path: Path) -> None:
     make(tmp_path, "x/scan_dwi.nii", "y/scan_dwi.nii")
     with pytest.raises(IslesError, match=r"E-LIST-11(?s:.*)training scan"):
