@@ -71,6 +71,7 @@ def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
 
 _REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
 _MOST_ABOVE = 4
+_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
 _NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
 
@@ -125,7 +126,8 @@ class StudyImages:
 def study_places(path: str | Path) -> list[StudyFiles]:
     """Find the studies of a path: one file or folder, or every patient and case below a folder.
 
-    One with a ``fault`` has no files, nor has one of DICOM, whose headers are read by ``find_studies``.
+    One with a ``fault`` has no files, nor has one of DICOM, whose headers are read by ``find_studies``. A DICOM file
+    stands for its series.
 
     A folder is one study if it holds a 4D file, or DICOM files of one study, also beside 3D NIfTI. In a data set of a
     known layout every case with a series is one; below other folders every folder with one 4D file. If the folders
@@ -137,6 +139,11 @@ def study_places(path: str | Path) -> list[StudyFiles]:
     if not path.exists():
         raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
+        if path.suffix.lower() in _ARCHIVES:
+            raise refused("E-SCAN-01", where=str(path), found="an archive", fix="unpack it, and give the folder")
+        if not IMAGE.search(path.name) and is_dicom(path):  # its series, which lies in its folder
+            uid = "".join(read_words(path, ("SeriesInstanceUID",)) or ()) or None
+            return [StudyFiles("", path.parent, "dicom", path.parent, (), uid=uid)]
         return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
     found = _in_folder(path, images) if images else None
@@ -216,7 +223,7 @@ def studies_of(place: StudyFiles, series: str | None = None) -> list[StudyFiles]
     if place.fault is not None:
         raise place.fault
     if not place.series.is_file():
-        return _dicom(place.series, series)
+        return _dicom(place.series, series or place.uid)
     require_asked(place.series, series)
     return [place]
 

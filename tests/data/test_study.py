@@ -320,6 +320,18 @@ def test_a_study_with_a_folder_a_series_is_one_and_patients_are_several(tmp_path
     assert [place.series.name for place in study_places(tmp_path / "ward")] == ["a", "b"]
 
 
+def test_a_dicom_file_stands_for_its_series_and_an_archive_is_refused(tmp_path: Path, write_tiny) -> None:
+    """An enhanced series is one file, which users give as they give a NIfTI file."""
+    scan, folder = write_tiny("enhanced", 12, 2)
+    (flat := tmp_path / "export").mkdir()
+    for n, path in enumerate(path for path in folder.rglob("*") if path.is_file()):
+        shutil.copy(path, flat / f"{path.parent.name}_{n}")
+    study = one_study(next(flat.glob("ctp_*")))
+    assert np.array_equal(read_study(study).series.array, scan.ctp) and study.name == "export"
+    with pytest.raises(IslesError, match=r"E-SCAN-01(?s:.*)an archive(?s:.*)unpack it"):
+        study_places(shutil.make_archive(str(tmp_path / "p"), "zip", flat))
+
+
 def test_linked_series_of_a_study_are_read(tmp_path: Path, write_tiny) -> None:
     _, folder = write_tiny("classic", 4, 2)
     (tmp_path / "study").mkdir()
