@@ -137,7 +137,7 @@ def make_plan(
         _require_apart(entries, inputs, key)
     files = [source.file(name) for name in (TRAIN, INFERENCE, *(name for name in source.overlays if "." in name))]
     configs = {path.name: sha256_of(path) for path in files}
-    configs |= {name: _digest(source.overlay(name)) for name in source.overlays if "." not in name}
+    configs |= {name: digest_of(source.overlay(name)) for name in source.overlays if "." not in name}
     plan = Plan(
         bundle=str(source.root),
         dataset_dir=str(root),
@@ -150,7 +150,7 @@ def make_plan(
         max_epochs=int(epochs),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
-        fingerprints={"configs": configs, "data_list": _digest(content), "inputs": inputs},
+        fingerprints={"configs": configs, "data_list": digest_of(content), "inputs": inputs},
         left_out={item.case or item.where: str(as_error(item)) for item in left},
     )
     return plan, content
@@ -185,7 +185,8 @@ def data_folder(config: ConfigParser, dataset_dir: str | Path | None) -> Path:
     return Path(config.get_parsed_content("dataset_dir")).absolute()
 
 
-def _digest(content: object) -> str:
+def digest_of(content: object) -> str:
+    """Return the SHA-256 of JSON data."""
     return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
 
 

@@ -6,7 +6,6 @@ Finished parts are kept: repeat the same command to continue after a stop.
 from __future__ import annotations
 
 import argparse
-import json
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -81,7 +80,7 @@ def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
     with RunFolder(args.out) as held:
         texts, rows = _module(paper).make(Request(args, paper, study))
         minutes = round((time.monotonic() - started) / 60, 1)
-        settings = {"overlays": args.overlay, **json.loads(json.dumps(dict(args.set)))}
+        settings = {"overlays": args.overlay, **dict(args.set)}
         split = {key: rows.pop(key) for key in ("split",) if key in rows}
         held.finish({"command": "reproduce", "minutes": minutes, "settings": settings, **split, "rows": rows})
     print("\n\n".join(texts))

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import hashlib
-import json
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
@@ -18,7 +16,7 @@ from matplotlib.figure import Figure
 
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.crossval.out_of_fold import OutOfFold, Row, find_out_of_fold, score_maps
-from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, make_plan
+from monai_isles.crossval.plan import DATA_LIST, PAPER, Plan, digest_of, make_plan
 from monai_isles.crossval.run import cross_validate, require_whole
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.input_rows import ROWS, InputRow
@@ -121,7 +119,7 @@ class Study:
     def digest(self, row: PaperRow) -> str:
         """Return a hash of everything that affects a row's networks and maps; equal rows share one training."""
         configs = [self.open(row).config("train").get(), self.open(row).config("inference").get()]
-        return hashlib.sha256(json.dumps(configs, sort_keys=True).encode()).hexdigest()
+        return digest_of(configs)
 
     def folders(self) -> dict[str, str]:
         """Return the folder of every row's training by its key: that of the first row with the same configs."""
