@@ -64,7 +64,7 @@ def _grid_and_span(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple,
         return None
     first, times_s = frames[0], [frame.times_us[key] / 1e6 for frame in frames]
     look = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
-    same = (info.kind, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
+    same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
     if info.kind == "ct":
         return (*same, look, key), (min(times_s), min(times_s))
     places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)

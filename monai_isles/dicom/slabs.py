@@ -49,15 +49,17 @@ def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
     findings = [finding("E-TIME-30", WARNING, where=where, found=remark) for remark in clock.remarks]
     slabs = _slabs(times)
     for slab in slabs:
-        if cut := _complete_frames(slab, times):
-            for n in slab:
-                frames[n], times[n] = frames[n][:cut], times[n][:cut]
-            findings.append(finding("E-DCM-61", WARNING, where=where, found=f"frame {cut + 1} lacks slices"))
-        elif cut := _complete_frames(slab, [-time[::-1] for time in times]):
-            for n in slab:
-                frames[n], times[n] = frames[n][-cut:], times[n][-cut:]
+        lacking = _lacking_ends(slab, times)
+        first, last = (any(ends) for ends in zip(*lacking.values(), strict=True)) if lacking else (False, False)
+        if last:
+            text = f"frame {max(len(times[n]) for n in slab)} lacks slices"
+            findings.append(finding("E-DCM-61", WARNING, where=where, found=text))
+        if first:
             fault = "the first pass lacks slices and is left out"
             findings.append(finding("E-DCM-61", WARNING, where=where, found="frame 1", fault=fault))
+        for n, (no_first, no_last) in lacking.items():
+            whole = slice(int(first and not no_first), len(times[n]) - int(last and not no_last))
+            frames[n], times[n] = frames[n][whole], times[n][whole]
         _require_whole(slab, frames, times, stack.places_mm, where)
     return Timed(frames, times, slabs, clock, findings)
 
@@ -144,17 +146,21 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     return slabs
 
 
-def _complete_frames(slab: Sequence[int], times: Sequence[np.ndarray]) -> int:
-    """Return the number of frames to keep if some slices of a slab lack only the last one, else 0."""
+def _lacking_ends(slab: Sequence[int], times: Sequence[np.ndarray]) -> dict[int, tuple[bool, bool]]:
+    """Return for each slice whether it lacks the first and the last frame; nothing if a slice lacks another one."""
     counts = {len(times[n]) for n in slab}
-    if len(counts) != 2 or max(counts) - min(counts) != 1 or min(counts) < 2:
-        return 0
+    if len(counts) == 1 or min(counts) < 2:
+        return {}
     model = next(times[n] for n in slab if len(times[n]) == max(counts))
-    near, offsets = 0.5 * float(np.diff(model).min()), _offsets(slab, times, model)
-    for n, offset in zip(slab, offsets, strict=True):
-        if np.abs(times[n] - offset - model[: len(times[n])]).max() > near:
-            return 0
-    return min(counts)
+    near, lacking = 0.5 * float(np.diff(model).min()), {}
+    for n, offset in zip(slab, _offsets(slab, times, model), strict=True):
+        own = times[n] - offset
+        first, last = (bool(abs(own[end] - model[end]) > near) for end in (0, -1))
+        wanted = model[int(first) : len(model) - int(last)]
+        if len(own) != len(wanted) or np.abs(own - wanted).max() > near:
+            return {}
+        lacking[n] = first, last
+    return lacking
 
 
 def _offsets(slab: Sequence[int], times: Sequence[np.ndarray], model: np.ndarray) -> list[float]:

@@ -138,6 +138,16 @@ def test_a_first_pass_that_lacks_slices_is_left_out(dicom) -> None:
     assert [(one.code, one.found) for one in series.findings] == [("E-DCM-61", "frame 1")]
 
 
+def test_a_first_and_a_last_pass_that_lack_slices_are_both_left_out(write_tiny: Callable) -> None:
+    scan, folder = write_tiny("classic", 6, 4)
+    files = sorted((folder / "ctp").iterdir())
+    for number in (0, 22, 23):  # the first slice of the first pass, two of the last
+        files[number].unlink()
+    series = read_series(folder / "ctp")
+    assert np.array_equal(series.array, scan.ctp[1:5])
+    assert [one.found for one in series.findings if one.code == "E-DCM-61"] == ["frame 6 lacks slices", "frame 1"]
+
+
 def test_a_frame_that_most_positions_lack_is_named_as_missing_there(dicom) -> None:
     for place in (0, 2):
         dicom.file(1, place).unlink()
