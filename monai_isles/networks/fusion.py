@@ -75,7 +75,8 @@ class FusionNet(nn.Module):
         seen = torch.cat(
             [self.join_groups(slices, torch.zeros_like(maps)), self.join_groups(slices, torch.ones_like(series))]
         )
-        given, measured = self.stages(seen).float().softmax(1).chunk(2)
+        both = self.stages(seen).float().softmax(1)
+        given, measured = both[: x.shape[0]], both[x.shape[0] :]  # chunk() would fix N in the exported graph
         by_series = series * (2 - maps) / 2  # 0, a half where both are there, or 1
         return (given * (1 - by_series) + measured * by_series).clamp_min(1e-12).log()
 

@@ -104,6 +104,15 @@ def test_torchscript_agrees() -> None:
     assert torch.allclose(torch.jit.script(network)(image()), network(image()), atol=1e-6)
 
 
+@pytest.mark.filterwarnings("ignore")  # PyTorch's notes on its own internals
+def test_the_exported_graph_takes_any_number_of_windows() -> None:
+    network, free = FusionNet(**SMALL).eval(), torch.export.Dim
+    shapes = ({0: free("batch"), 2: 16 * free("height"), 3: 16 * free("width")},)
+    window = torch.randn(3, network.in_channels, 80, 48)
+    graph = torch.export.export(network, (window,), dynamic_shapes=shapes, strict=False).module()
+    assert torch.allclose(graph(window[:1, :, :64, :32]), network(window[:1, :, :64, :32]), atol=1e-5)
+
+
 @pytest.mark.parametrize("wrong", [{"slices": 2}, {"images": 1}, {"times": 0}, {"widths": (4,)}, {"features": 0}])
 def test_sizes_that_make_no_network_are_refused(wrong: dict) -> None:
     with pytest.raises(IslesError, match="E-NET-49"):
