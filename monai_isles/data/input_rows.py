@@ -102,7 +102,8 @@ def input_row(
         return row
     share = f"{held or 'none'} of the {len(cases)} training cases {'has' if held < 2 else 'have'} a DWI"
     note = f"{share}: training {without_dwi} instead of {wanted}"
-    log.warning("%s, on the perfusion maps alone; nothing is synthesised", note)
+    text = "%s, on the perfusion maps alone; nothing is synthesised. Predict and cross-validate with --overlay %s"
+    log.warning(text, note, without_dwi)
     return replace(_require_row(without_dwi), note=note)
 
 

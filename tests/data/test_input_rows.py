@@ -38,7 +38,7 @@ def test_without_any_dwi_the_maps_are_trained_and_the_log_says_so(caplog: pytest
     with caplog.at_level(logging.WARNING):
         row = input_row("dwi_olh", data_list=WITHOUT, without_dwi="fo")
     assert row.name == "fo" and row.plain and "none of the 2 training cases has a DWI" in repr(row)
-    assert "training fo instead of dwi_olh" in caplog.text
+    assert "training fo instead of dwi_olh" in caplog.text and "--overlay fo" in caplog.text
 
 
 def test_one_case_with_a_dwi_does_not_leave_out_the_others() -> None:
