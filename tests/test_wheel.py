@@ -7,13 +7,14 @@ import os
 import shutil
 import subprocess
 import sys
+import tarfile
 import zipfile
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ("monai_isles", "bundles", "setup.cfg", "setup.py", "pyproject.toml", "README.md", "LICENSE")
+SOURCES = ("monai_isles", "bundles", "setup.cfg", "setup.py", "pyproject.toml", "MANIFEST.in", "README.md", "LICENSE")
 
 
 @pytest.fixture(scope="module")
@@ -24,7 +25,9 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
     for name in SOURCES:
         copy = shutil.copytree if (ROOT / name).is_dir() else shutil.copy
         copy(ROOT / name, tree / name)
-    build = "import sys; from setuptools.build_meta import build_wheel; print(build_wheel(sys.argv[1]))"
+    (tree / "tests").mkdir()
+    shutil.copy(Path(__file__), tree / "tests")
+    build = "import sys; import setuptools.build_meta as b; to = sys.argv[1]; b.build_wheel(to); b.build_sdist(to)"
     done = subprocess.run([sys.executable, "-c", build, out], cwd=tree, capture_output=True, text=True, timeout=120)
     assert done.returncode == 0, done.stderr[-2000:]
     with zipfile.ZipFile(next(out.glob("*.whl"))) as wheel:
@@ -42,6 +45,13 @@ def test_every_file_of_the_package_and_of_the_bundles_is_in_it(site: Path) -> No
         weights.stat().st_size < 25e6
         and weights.read_bytes() == (ROOT / "bundles/clerigues/models/model.pt").read_bytes()
     )
+
+
+def test_the_source_distribution_holds_the_package_and_its_bundles_and_no_tests(site: Path) -> None:
+    with tarfile.open(next(site.parent.glob("*.tar.gz"))) as packed:
+        names = {name.partition("/")[2] for name in packed.getnames()}
+    assert {"monai_isles/faults.toml", "bundles/clerigues/models/model.pt", "setup.py", "LICENSE"} <= names
+    assert [name for name in names if name.startswith("tests")] == []
 
 
 def test_an_installed_package_opens_a_bundle_by_its_name(site: Path, tmp_path: Path) -> None:

@@ -317,7 +317,7 @@ def stop_notes(job: Job, run: Path) -> list[str]:
     else:
         end = (f"Stopped after the {last} epochs that the recipe allows (`train.json`: {own}); epoch {best} was best"
                + (f", {last - best} of {patience} epochs of patience used up." if patience else "."))  # fmt: skip
-    return [*job.recipe.get("said", ()), end]
+    return [*job.recipe.get("notes", ()), end]
 
 
 def unseen_scores(scores: Path) -> dict[str, object]:

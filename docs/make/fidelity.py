@@ -33,7 +33,7 @@ def _item(statement: dict[str, Any]) -> str:
     ids = [f"`{key}` {value}" for values in statement.get("ids", {}).values() for key, value in values.items()]
     settings = f" ({', '.join(dict.fromkeys(ids))})" if ids else ""
     reading = statement.get("reading", "as in the paper")
-    text = f"**{statement['said']}**: `{statement['where']}`{settings}. {reading[0].upper()}{reading[1:]}."
+    text = f"**{statement['statement']}**: `{statement['where']}`{settings}. {reading[0].upper()}{reading[1:]}."
     return textwrap.fill(text, 118, initial_indent="- ", subsequent_indent="  ", break_on_hyphens=False)
 
 

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import logging
+import math
 import os
 import re
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -219,8 +220,15 @@ def slurm_cluster(path: str | Path, workers: int, needs: Mapping[str, float], ca
     if workers and shutil.which("sbatch") is None:  # else the jobs would be waited for without end
         raise refused("E-COH-12", where=f"--slurm {path}", found="no command sbatch")
     cluster = SLURMCluster(**arguments, silence_logs=logging.CRITICAL)
-    if workers:
-        cluster.scale(n=workers)
+    for _ in range(math.ceil(workers / arguments["processes"])):
+        cluster.worker_spec.update(cluster.new_worker_spec())
+    try:
+        cluster.sync(lambda: cluster)  # submits the jobs; ``scale`` would lose the error of sbatch
+    except (RuntimeError, ValueError) as error:
+        with suppress(AssertionError):  # jobs that were submitted are cancelled; the refused one was never started
+            cluster.close()
+        found = " ".join(str(error).rpartition("stderr:")[2].split())
+        raise refused("E-COH-13", where=f"--slurm {path}", found=found) from error
     return cluster
 
 

@@ -273,7 +273,7 @@ def load_predictor(
         postprocessing=parser.get_parsed_content("postprocessing"),
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
-        weights={str(path): sha256_of(path) for path in paths},
+        weights={str(path.absolute()): sha256_of(path) for path in paths},
         settings={name: parser[name] for name in (*used, *own) if name in parser}
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
         calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),

@@ -34,7 +34,8 @@ def publish_state(path: str | Path, state: Mapping[str, object]) -> None:
 
     def write(tmp: Path) -> None:
         try:
-            torch.save(dict(state), tmp)
+            with tmp.open("wb") as file:  # torch would store the random name of a path
+                torch.save(dict(state), file)
         except RuntimeError as error:
             raise OSError(f"{str(error).splitlines()[0]}") from error
         _check_archive(tmp)

@@ -163,7 +163,7 @@ def _architectures(request: Request, name: str, what: Mapping[str, Any], results
 def _contours(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:
     scored = {request.paper["columns"][loss]: (item.predictions, item.cases) for loss, item in main.items()}
     path = request.picture(name, contour_grid(lesion_slices(scored, what["cases"]), note=_first(main).note))
-    return f"{path}: {what['said']}"
+    return f"{path}: {what['caption']}"
 
 
 DRAW: dict[str, Draw] = {

@@ -58,6 +58,24 @@ def test_a_machine_that_submits_no_jobs_is_told_instead_of_waiting(
         slurm_cluster(profile, 1, {"GPU": 1.0, "MEMORY_GB": 30.0}, "a")
 
 
+@pytest.mark.parametrize("refuse", [1, 2], ids=["the first job", "a later job"])
+def test_a_job_that_sbatch_refuses_ends_with_its_error_and_without_jobs(
+    profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: int
+) -> None:
+    texts = {
+        "sbatch": f"echo x >> {tmp_path}/asked\n[ $(wc -l < {tmp_path}/asked) -lt {refuse} ] && "
+        "echo 'Submitted batch job 71' && exit\necho 'sbatch: error: Batch job refused: Invalid account' >&2; exit 1",
+        "scancel": f"echo $* >> {tmp_path}/cancelled",
+    }
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"#!/bin/sh\n{text}\n")
+        (tmp_path / name).chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=":")
+    with pytest.raises(IslesError, match=r"E-COH-13: (?s:.*)found sbatch: error: Batch job refused: Invalid account\n"):
+        slurm_cluster(profile, 4, {"GPU": 1.0, "MEMORY_GB": 30.0}, "a")
+    assert (tmp_path / "cancelled").exists() == (refuse > 1)
+
+
 @pytest.mark.parametrize(("text", "said"), [
     ("cores: 4", "memory"),
     ("[1]", "list, keys with values wanted"),

@@ -85,7 +85,7 @@ def test_the_card_says_what_ended_the_training(tool: ModuleType, tmp_path: Path)
     said = {}
     for allowed in (3, 9):
         settings = {"max_epochs": allowed, "patience": 1}
-        job = tool.Job(Bundle.open("unet"), {"settings": settings, "said": ["Narrow."]}, tmp_path)
+        job = tool.Job(Bundle.open("unet"), {"settings": settings, "notes": ["Narrow."]}, tmp_path)
         narrow, said[allowed] = tool.stop_notes(job, tmp_path)
         assert narrow == "Narrow."
     assert said[3] == ("Stopped after the 3 epochs that the recipe allows (`train.json`: 100); epoch 2 was best, 1 of "

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 from pathlib import Path
+from typing import BinaryIO
 
 import numpy as np
 import pytest
@@ -96,9 +97,16 @@ def test_only_tensors_and_plain_values_are_saved(tmp_path: Path, state: dict, wo
     assert os.listdir(tmp_path) == []
 
 
+def test_equal_states_are_equal_bytes_whatever_the_file_is_called(tmp_path: Path) -> None:
+    for state in ({}, {"w": torch.arange(3.0)}):
+        for name in ("a.pt", "b.pt"):
+            publish_state(tmp_path / name, state)
+        assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
+
+
 def test_a_checkpoint_that_cannot_be_written_leaves_the_old_one(saved: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def full(state: dict, path: Path) -> None:
-        path.write_bytes(b"half")
+    def full(state: dict, file: BinaryIO) -> None:
+        file.write(b"half")
         raise RuntimeError("[enforce fail at inline_container.cc:664] . unexpected pos 64 vs 0\nmore")
 
     before = saved.read_bytes()
