@@ -14,7 +14,7 @@ import numpy as np
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
 from monai_isles.dicom.frames import frame_count, frames_of
 from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
-from monai_isles.dicom.pixels import require_grey
+from monai_isles.dicom.pixels import read_pixels, require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import SHORTEST_STEP_S
@@ -265,8 +265,14 @@ def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
 
 
 def _same_picture(first: DicomFile, other: DicomFile) -> bool:
-    if any(first.text(key) != other.text(key) for key in WANTED) or first.transfer_syntax != other.transfer_syntax:
+    if any(first.text(key) != other.text(key) for key in WANTED):
         return False
+    if first.transfer_syntax != other.transfer_syntax:
+        try:
+            pairs = zip(frames_of(first), frames_of(other), strict=True)
+            return all(np.array_equal(*(read_pixels(one, hounsfield=False) for one in pair)) for pair in pairs)
+        except IslesError:  # a damaged file is no copy, and is refused later
+            return False
     pixels = []
     for file in (first, other):
         with file.path.open("rb") as stream:

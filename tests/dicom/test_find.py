@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pydicom
 import pytest
-from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian
+from pydicom.uid import DeflatedExplicitVRLittleEndian, ExplicitVRLittleEndian, ImplicitVRLittleEndian, RLELossless
 
 from monai_isles.dicom.find import scan_dicom
 from monai_isles.dicom.read import find_series, read_series
@@ -73,6 +73,20 @@ def test_copies_of_files_are_left_out(dicom) -> None:
     assert [(one.code, one.severity) for one in found.findings] == [("E-DCM-66", "warning")]
     assert found.findings[0].found == "5 of series 3: IM00001 (1)" and found.series[0].frames == 12
     assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
+@pytest.mark.parametrize("same", [True, False])
+def test_a_copy_that_was_compressed_is_a_copy(dicom, same: bool) -> None:
+    again = dicom.folder / "again"
+    header = pydicom.dcmread(dicom.file(1, 1))
+    if not same:
+        header.PixelData = bytes(60)
+    header.compress(RLELossless, generate_instance_uid=False)
+    header.save_as(again, enforce_file_format=True)
+    if same:
+        assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+    else:
+        refused(dicom.folder, r"E-DCM-11(?s:.*)IM00005, again \(one SOP Instance UID\)")
 
 
 @pytest.mark.parametrize("values", [{"AcquisitionTime": "100000.1"}, {"PixelData": bytes(60)}], ids=["time", "pixels"])
