@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import frame_count, frames_of
+from monai_isles.dicom.frames import Frame, frame_count, frames_of
 from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import read_pixels, require_grey
 from monai_isles.dicom.stack import by_place
@@ -270,7 +270,7 @@ def _same_picture(first: DicomFile, other: DicomFile) -> bool:
     if first.transfer_syntax != other.transfer_syntax:
         try:
             pairs = zip(frames_of(first), frames_of(other), strict=True)
-            return all(np.array_equal(*(read_pixels(one, hounsfield=False) for one in pair)) for pair in pairs)
+            return all(np.array_equal(_stored(a), _stored(b)) for a, b in pairs)
         except IslesError:  # a damaged file is no copy, and is refused later
             return False
     pixels = []
@@ -279,6 +279,10 @@ def _same_picture(first: DicomFile, other: DicomFile) -> bool:
             stream.seek(file.offset)
             pixels.append(stream.read(-1 if file.length == UNDEFINED else file.length))
     return pixels[0] == pixels[1]
+
+
+def _stored(frame: Frame) -> np.ndarray:
+    return read_pixels(frame, hounsfield=False)
 
 
 def _reason(files: Sequence[DicomFile]) -> str:
