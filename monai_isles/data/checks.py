@@ -38,23 +38,26 @@ def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
     for study in studies:
         about: list[Finding] = []
         with _collect_faults(about):
-            about += _series_findings(study.files["ctp"])
-        findings += [replace(item, case=_title(study)) for item in about]
+            about += _series_findings(study.files["ctp"], several=True)
+        findings += [replace(item, case=_title(study)) for item in dict.fromkeys(about)]
     return findings, studies
 
 
-def _series_findings(folder: str | Path) -> list[Finding]:
+def _series_findings(folder: str | Path, *, several: bool = False) -> list[Finding]:
+    """Return the findings of a DICOM folder; of one among ``several``, a study without a series in time is an error."""
     seen = scan_dicom(folder)
     findings = list(seen.findings)
     if any(item.severity == ERROR for item in findings):
         return findings
     usable, measured = [item for item in seen.series if item.usable], perfusion_series(seen.series)
-    if not usable:
-        listed, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
-        findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=listed, fix=fix))
+    if not usable or (several and not measured):
+        found, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
+        if usable:
+            fix = "no action is needed for a study without perfusion: predict-series and perfusion leave it out"
+        findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=found, fix=fix))
     for study in {item.study_uid for item in measured}:
-        if len(several := [str(item) for item in measured if item.study_uid == study]) > 1:
-            findings.append(finding("E-DCM-04", ERROR, where=str(folder), found="; ".join(several[:8])))
+        if len(listed := [str(item) for item in measured if item.study_uid == study]) > 1:
+            findings.append(finding("E-DCM-04", ERROR, where=str(folder), found="; ".join(listed[:8])))
     for item in usable:
         try:
             series = read_series(folder, series_uid=item.uid)

@@ -72,3 +72,16 @@ def test_a_fault_of_another_series_is_a_warning_and_two_perfusion_scans_are_an_e
         other.write_bytes(path.read_bytes())
         dicom.change(other, SeriesInstanceUID="1.3", SOPInstanceUID=f"1.3.{path.name[2:].lstrip('0')}")
     assert "E-DCM-04" in [one.code for one in check_series(dicom.folder.parent)[0] if one.severity == "error"]
+
+
+def test_a_study_without_perfusion_among_others_is_an_error_that_is_listed_once(dicom, tmp_path: Path) -> None:
+    """``predict-series`` leaves it out, which ``check`` did not say."""
+    for name, kind in (("a", "ctp"), ("b", "ct")):
+        for path in (dicom.folder.parent / kind).iterdir():
+            (tmp_path / "ward" / name).mkdir(parents=True, exist_ok=True)
+            (tmp_path / "ward" / name / path.name).write_bytes(path.read_bytes())
+            dicom.change(tmp_path / "ward" / name / path.name, StudyInstanceUID=f"1.2.{ord(name)}")
+    (tmp_path / "ward" / "a" / "note.txt").write_text("x")
+    found = check_series(tmp_path / "ward")[0]
+    assert [(one.code, one.case) for one in found] == [("E-DCM-31", "study a"), ("E-DCM-03", "study b")]
+    assert "leave it out" in found[1].fix and found[1].severity == "error"
