@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
 from torch import nn
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError
 from monai_isles.inference.predictor import load_predictor, require_fit
 
@@ -35,6 +37,13 @@ def test_shapes_and_both_origins_are_named(tmp_path: Path, beside: str, content:
 def test_a_file_that_holds_no_dictionary_fits_nothing() -> None:
     with pytest.raises(IslesError, match=r"E-INF-12(?s:.*)weight: missing for \(3, 2\)"):
         require_fit(nn.Linear(2, 3), [1, 2], None)
+
+
+def test_the_weights_of_a_record_are_found_from_any_folder(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    shutil.copy(Bundle.open("unet").weights, tmp_path / "w.pt")
+    monkeypatch.chdir(tmp_path)
+    predictor = load_predictor(Bundle.open("unet"), tmp_path, weights=[Path("w.pt")])
+    assert list(predictor.weights) == [str(tmp_path / "w.pt")]
 
 
 def test_a_size_in_voxels_replaces_the_one_in_ml(tmp_path: Path) -> None:
