@@ -128,8 +128,8 @@ class SeriesInfo:
         return f"({size}, derived)" if self.derived else f"({size})"
 
     def __str__(self) -> str:
-        size = self.extent if self.kind == "ctp" else f"({self.frames} frames)"
-        about = f"series {self.number or '?'} {self.kind} {self.modality} {size} {self.uid}"
+        size = f" {self.extent}" if self.kind == "ctp" else ""
+        about = f"series {self.number or '?'} {self.kind} ({self.modality}, {self.frames} frames){size} {self.uid}"
         return f"{about}: {self.reason}" if self.reason else about
 
 
