@@ -237,10 +237,10 @@ def test_the_old_spelling_does_the_same_and_is_not_shown(
     capsys.readouterr()
     assert main(["predict", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert not [word for word in ("--from-series", "--dt", "--dicom-maps", "--show-patient") if word in shown]
+    assert not [word for word in ("--from-series", "--dt", "--dicom-out", "--show-patient") if word in shown]
     assert main(["predict-series", "--help"]) == 0
     shown = capsys.readouterr().out
-    assert not [word for word in ("--dt", "--dicom-maps", "--show-patient") if word not in shown]
+    assert not [word for word in ("--dt", "--dicom-out", "--show-patient") if word not in shown]
 
 
 def test_strict_stops_at_the_first_study_that_fails(predict: Callable[..., int], coarse: Path, tmp_path: Path) -> None:
