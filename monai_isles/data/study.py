@@ -277,14 +277,18 @@ def _of_scan(scan: Scan, path: Path) -> StudyFiles:
 
 
 def _dicom(path: Path, series: str | None) -> list[StudyFiles]:
-    """Return the study of a folder; of a folder that holds several, those with a series in time."""
+    """Return the study of a folder; of a folder that holds several, those with a series in time.
+
+    Two of one patient and one day may be one scan under two numbers: then one series is asked for, as within a study.
+    """
     results = [item for item in find_series(path) if item.usable]
     dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
     dynamic = perfusion_series(dynamic) if series is None else dynamic
     uids = dict.fromkeys(item.study_uid for item in dynamic)
-    if len({item.study_uid for item in results}) == 1 or not uids:
-        return [_dicom_study(path, dynamic, results, series)]
     parts = [[item for item in dynamic if item.study_uid == uid] for uid in uids]
+    days = {tuple(read_words(part[0].files[0], ("PatientID", "StudyDate")) or ()) for part in parts}
+    if len({item.study_uid for item in results}) == 1 or not uids or len(days) < len(parts):
+        return [_dicom_study(path, dynamic, results, series)]
     own = [part[0].uid if len(part) == 1 else series for part in parts]  # of several none is taken: it is refused
     return [_dicom_study(path, part, results, uid, mixed=len(parts) > 1) for part, uid in zip(parts, own, strict=True)]
 

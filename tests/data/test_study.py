@@ -349,7 +349,8 @@ def two_days(write_tiny, tmp_path: Path) -> Path:
             place = shutil.copytree(folder / kind, tmp_path / "patient" / f"day_{day}_{kind}")
             for n, path in enumerate(sorted(place.iterdir())):
                 uid = f"1.2.{day}.{2 + len(kind)}"
-                change(path, StudyInstanceUID=f"1.2.{day}", SeriesInstanceUID=uid, SOPInstanceUID=f"{uid}.{n}")
+                change(path, StudyInstanceUID=f"1.2.{day}", SeriesInstanceUID=uid, SOPInstanceUID=f"{uid}.{n}",
+                       StudyDate=f"2024010{day}")  # fmt: skip
     return tmp_path / "patient"
 
 
@@ -373,6 +374,11 @@ def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp
     found = find_studies([flat])
     assert len(found) == 2 and all(re.fullmatch(r"study_[0-9a-f]{10}", name) for name in found)
     assert [len(study.files) for study in found.values()] == [26, 26]
+    same_day = Path(shutil.copytree(flat, tmp_path / "same_day"))
+    for path in same_day.iterdir():
+        change(path, StudyDate="20240101")  # perhaps one scan under two numbers
+    with pytest.raises(IslesError, match=r"E-DCM-04(?s:.*)1.2.1.5(?s:.*)1.2.2.5"):
+        read_study(one_study(same_day))
     for path in flat.glob("day_2_ctp*"):  # another reconstruction of the second: it alone is refused
         change(shutil.copy(path, flat / f"thin_{path.name}"), SeriesInstanceUID="1.2.2.9", RescaleIntercept="-1000",
                SOPInstanceUID=f"1.2.2.9.{int(path.name[-2:])}")  # fmt: skip
