@@ -211,6 +211,7 @@ def read_profile(path: str | Path) -> dict[str, Any]:
 def slurm_cluster(path: str | Path, workers: int, needs: Mapping[str, float], case: str) -> SLURMCluster:
     """Start a scheduler here and ask Slurm for ``workers`` workers that declare the profile's ``resources``."""
     from dask_jobqueue import SLURMCluster
+    from distributed.core import Status
 
     profile = read_profile(path)
     arguments, offered = cluster_arguments(profile)
@@ -227,6 +228,7 @@ def slurm_cluster(path: str | Path, workers: int, needs: Mapping[str, float], ca
     except (RuntimeError, ValueError) as error:
         with suppress(AssertionError):  # jobs that were submitted are cancelled; the refused one was never started
             cluster.close()
+        cluster.status = Status.closed
         found = " ".join(str(error).rpartition("stderr:")[2].split())
         raise refused("E-COH-13", where=f"--slurm {path}", found=found) from error
     return cluster

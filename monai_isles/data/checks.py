@@ -57,7 +57,12 @@ def _series_findings(folder: str | Path, *, several: bool = False) -> list[Findi
         findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=found, fix=fix))
     for study in {item.study_uid for item in measured}:
         if len(listed := [str(item) for item in measured if item.study_uid == study]) > 1:
-            findings.append(finding("E-DCM-04", ERROR, where=str(folder), found="; ".join(listed[:8])))
+            findings.append(
+                finding(
+                    "E-DCM-04", ERROR, where=str(folder), found="; ".join(listed[:8]),
+                    fix="name one of them by predict-series --series, or check the folder of one series",
+                )
+            )  # fmt: skip
     for item in usable:
         try:
             series = read_series(folder, series_uid=item.uid)

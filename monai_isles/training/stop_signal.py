@@ -54,7 +54,7 @@ def _options(words: list[str]) -> dict[str, Any]:
     from fire.parser import DefaultParseValue
 
     given = {}
-    for word, following in zip(words, [*words[1:], "--"], strict=True):
+    for word, following in zip(words, [*words, "--"][1:], strict=True):
         if match := re.match(r"--?([a-zA-Z][^=]*)(=.*)?$", word, re.DOTALL):
             value = match[2][1:] if match[2] else "True" if re.match("--|-[a-zA-Z]", following) else following
             given[match[1].replace("-", "_")] = DefaultParseValue(value)

@@ -31,7 +31,7 @@ PRINTED_BY = {
     "cli/options.py": {"perfusion", "predict-series"}, "training/distributed.py": {*PREDICT, "perfusion"},
     "bundle/bundle.py E-USE-70": {"check"},
     "dicom": {"perfusion", "predict-series"}, "dicom/stack.py E-DCM-65": {"perfusion"},
-    "bundle/bundle.py E-XVAL-03": {"crossval"},
+    "bundle/bundle.py E-XVAL-03": {"crossval"}, "data/checks.py E-DCM-04": {"predict-series"},
 }  # fmt: skip
 
 

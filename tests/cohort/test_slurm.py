@@ -63,7 +63,8 @@ def test_a_job_that_sbatch_refuses_ends_with_its_error_and_without_jobs(
     profile: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, refuse: int
 ) -> None:
     texts = {
-        "sbatch": f"echo x >> {tmp_path}/asked\n[ $(wc -l < {tmp_path}/asked) -lt {refuse} ] && "
+        # jobs are submitted at once: each takes the next free number
+        "sbatch": f"n=1; while ! mkdir {tmp_path}/job_$n; do n=$((n + 1)); done 2>/dev/null\n[ $n -lt {refuse} ] && "
         "echo 'Submitted batch job 71' && exit\necho 'sbatch: error: Batch job refused: Invalid account' >&2; exit 1",
         "scancel": f"echo $* >> {tmp_path}/cancelled",
     }
