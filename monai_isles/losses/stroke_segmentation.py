@@ -69,7 +69,7 @@ class GeneralizedDiceCELoss(nn.Module):
 
 
 class StagesLoss(nn.Module):
-    """Add the losses of all decoder stages, each with half the weight of the finer one.
+    """Add the losses of all decoder stages, each with half the weight of the finer one, or with ``weights``.
 
     Shapes: logits ``(N, K, *spatial)``, or ``(N, stages, K, *spatial)`` of a network with deep supervision; label
     ``(N, 1, *spatial)``; a scalar out.
@@ -80,9 +80,9 @@ class StagesLoss(nn.Module):
     1.5
     """
 
-    def __init__(self, loss: nn.Module) -> None:
+    def __init__(self, loss: nn.Module, weights: list[float] | None = None) -> None:
         super().__init__()
-        self.supervised = DeepSupervisionLoss(cast(Any, loss))
+        self.supervised = DeepSupervisionLoss(cast(Any, loss), weights=weights)
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
         return self.supervised(list(logits.unbind(1)) if logits.ndim > label.ndim else logits, label)
