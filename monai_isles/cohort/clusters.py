@@ -132,6 +132,7 @@ def require_dask(*, slurm: bool = False) -> None:
     try:
         import distributed  # noqa: F401
 
+        logging.getLogger("distributed").setLevel(logging.CRITICAL)  # its silence_logs leaves out the root's handlers
         if slurm:
             import dask_jobqueue  # noqa: F401
     except ImportError as error:

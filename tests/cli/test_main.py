@@ -99,3 +99,10 @@ def test_a_zipped_bundle_is_not_sent_to_other_machines(words: list[str], capsys:
     said = capsys.readouterr().err
     assert said.startswith("E-USE-82: ") and said.count("\n") == 4
     assert "shared/mine.ZIP" in said and "--unpack" in said
+
+
+def test_workers_print_no_notes_of_their_scheduler(tmp_path: Path) -> None:
+    words = ["phantom", "--out", str(tmp_path / "data"), "--cases", "2", "--max-slices", "2", "--no-series"]
+    command = [sys.executable, "-m", "monai_isles.cli.main", *words, "--workers", "2"]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300)
+    assert "INFO" not in done.stderr + done.stdout and "2 simulated scans" in done.stdout
