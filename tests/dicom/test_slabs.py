@@ -154,14 +154,19 @@ def test_a_frame_that_most_positions_lack_is_named_as_missing_there(dicom) -> No
     refused(dicom.folder, r"E-DCM-13(?s:.*)no other position has the time of 12.34 mm: IM00005 \(4 frames, 3 at other")
 
 
+def sweep(folder: Path, *, places: int, step_s: float) -> None:
+    """Give the slices the times of a table that goes up and down in passes of 1.5 s."""
+    for number, path in enumerate(sorted(folder.iterdir())):
+        turn, place = divmod(number, places)
+        header = pydicom.dcmread(path)
+        header.AcquisitionTime = f"1000{1.5 * turn + step_s * (places - 1 - place if turn % 2 else place):05.2f}"
+        header.save_as(path, enforce_file_format=True)
+
+
 def test_a_table_that_sweeps_gives_the_times_of_its_middle(write_tiny: Callable) -> None:
     """Slices 0.4 s apart, up and down in passes of 1.5 s: at the ends two passes follow within 0.3 s."""
     scan, folder = write_tiny("classic", 6, 4)
-    for number, path in enumerate(sorted((folder / "ctp").iterdir())):
-        turn, place = divmod(number, 4)
-        header = pydicom.dcmread(path)
-        header.AcquisitionTime = f"1000{1.5 * turn + 0.4 * (3 - place if turn % 2 else place):05.2f}"
-        header.save_as(path, enforce_file_format=True)
+    sweep(folder / "ctp", places=4, step_s=0.4)
     series = read_series(folder / "ctp")
     np.testing.assert_allclose(np.diff(series.times_s), [1.1, 1.9, 1.1], atol=1e-6)  # not 2.7 and 0.3 s
     assert np.array_equal(series.array[..., 1], scan.ctp[1:5, ..., 1])
@@ -170,11 +175,7 @@ def test_a_table_that_sweeps_gives_the_times_of_its_middle(write_tiny: Callable)
 def test_a_wide_sweep_takes_the_times_of_its_middle_slices(write_tiny: Callable) -> None:
     """Of 16 slices the sixth had steps of 1.1 and 1.9 s, to which all were interpolated: flow came out a fifth high."""
     _, folder = write_tiny("classic", 8, 16)
-    for number, path in enumerate(sorted((folder / "ctp").iterdir())):
-        turn, place = divmod(number, 16)
-        header = pydicom.dcmread(path)
-        header.AcquisitionTime = f"1000{1.5 * turn + 0.08 * (15 - place if turn % 2 else place):05.2f}"
-        header.save_as(path, enforce_file_format=True)
+    sweep(folder / "ctp", places=16, step_s=0.08)
     series = read_series(folder / "ctp")
     assert np.diff(series.times_s).min() > 1.3 and np.diff(series.times_s).max() < 1.7
 
