@@ -13,7 +13,7 @@ import numpy as np
 
 from monai_isles.errors import refused
 from monai_isles.io.header import bare_step, frame_time_s, parse_header
-from monai_isles.io.payload import peek
+from monai_isles.io.payload import peek, sha256_of
 
 # seconds between frames, or the time of every frame, given by the user; None: those of the file
 UserTimes = float | Sequence[float] | None
@@ -129,9 +129,20 @@ def nifti_clock(path: Path, frames: int, user_times: UserTimes = None) -> Clock:
     raise refused("E-TIME-01", where=str(path), found=result)
 
 
+def sidecar(path: Path) -> Path:
+    """Return the path of an image's JSON file, there or not."""
+    return path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
+
+
+def clock_sha256(entry: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the checksum of the JSON file beside the series of an entry, as ``{"ctp.json": ...}``; {} without one."""
+    name = sidecar(Path(str(entry["ctp"]))) if entry.get("ctp") else None
+    return {"ctp.json": sha256_of(name)} if name is not None and name.is_file() else {}
+
+
 def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:
     """Return the content of an image's JSON file, its path, and the fault if it cannot be used."""
-    name = path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
+    name = sidecar(path)
     if not name.is_file():
         return {}, name, ""
     try:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
+from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -15,6 +17,7 @@ from numpy.lib.stride_tricks import sliding_window_view
 from torch import Tensor
 
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import nifti_clock
 from monai_isles.io.findings import WARNING, as_finding, tell
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
@@ -49,6 +52,16 @@ class TemporalMIPd(MapTransform):
             highest = torch.as_tensor(series).as_subclass(Tensor).amax(0, keepdim=True).float()
             out[self.name] = convert_to_dst_type(highest, series, dtype=torch.float32)[0]
         return out
+
+
+def times_of(series: Tensor) -> np.ndarray:
+    """Return the time (T,) of every frame, s: of its file, or steps of the ``dt_s`` of the meta data without a file."""
+    meta = getattr(series, "meta", {})
+    if meta.get("filename_or_obj"):
+        return nifti_clock(Path(meta["filename_or_obj"]), len(series)).times_s[0]
+    if not meta.get("dt_s"):
+        raise refused("E-TIME-01", where="perfusion series", found="no file and no dt_s in the meta data")
+    return np.arange(len(series)) * float(meta["dt_s"])
 
 
 NO_RISE, NO_FALL, CROSSED = "no_rise", "no_fall", "crossed"
@@ -104,8 +117,9 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
 class PerfusionWindowd(MapTransform):
     """Crop a contrast series to its perfusion stage and resample it to a few frames, ``I*`` of the paper.
 
-    The curve is the sum over all voxels, skull and air included, as in the paper: tissue without contrast adds a
-    constant. The window is stored under ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
+    The frames are even in time (``times_of``), also where those of the series are not. The curve is the sum over all
+    voxels, skull and air included, as in the paper: tissue without contrast adds a constant. The window is stored under
+    ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
 
     Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
     Units: intensities in the scanner's own units.
@@ -143,7 +157,10 @@ class PerfusionWindowd(MapTransform):
             series = torch.as_tensor(out[key]).as_subclass(Tensor)
             curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
             window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
-            frames = frames_at(series, np.arange(len(series)), np.linspace(window.t_s, window.t_e, self.frames))
+            times = np.arange(len(series), dtype=float)
+            with suppress(IslesError):  # without a clock the frames are taken as even
+                times = times_of(out[key])
+            frames = frames_at(series, times, np.linspace(times[window.t_s], times[window.t_e], self.frames))
             out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
         return out
@@ -161,8 +178,8 @@ class SeriesMeasuredd(MapTransform):
     was given, measured from the series, or is absent.
 
     Shapes: a series ``(T, H, W, D)`` becomes ``name`` ``(times, H, W, D)``, maps and CT ``(1, H, W, D)``, all float32;
-    the series itself is left out, and so are given maps where one is missing. Units: HU, frames by the ``dt_s`` of its
-    meta data; curves as ``arterial_curves``, smoothed in plane over 5 mm in the brain, zero outside.
+    the series itself is left out, and so are given maps where one is missing. Units: HU, times by ``times_of``; curves
+    as ``arterial_curves``, smoothed in plane over 5 mm in the brain, zero outside.
     Args:
         times, step_s: number of arterial times, from 0, and seconds between them.
         method, smoothing_mm: of ``perfusion_maps``: those of the maps on which the network was trained.
@@ -195,6 +212,8 @@ class SeriesMeasuredd(MapTransform):
                 if lacking:
                     raise
                 fix = "no action is needed: the maps are used without the series"
+                if error.code.startswith("E-TIME"):
+                    fix = f"state RepetitionTime (s) in the JSON file of the same name, else {fix}"
                 tell(replace(as_finding(error), severity=WARNING, fix=fix))
                 return out | {"groups": groups}
             for key in PERFUSION_MAPS if lacking else ():
@@ -204,9 +223,8 @@ class SeriesMeasuredd(MapTransform):
         return out | {"groups": groups}
 
     def _measure(self, series: Tensor) -> dict[str, Tensor]:
-        dt_s, spacing = float(getattr(series, "meta", {}).get("dt_s", 0.0)), spacing_of(series)
-        plain = torch.as_tensor(series).as_subclass(Tensor).float()
-        prepared = prepare_series(plain, dt_s=dt_s, spacing_mm=spacing)
+        plain, spacing = torch.as_tensor(series).as_subclass(Tensor).float(), spacing_of(series)
+        prepared = prepare_series(plain, times_s=times_of(series), spacing_mm=spacing)
         maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
         images = {f"{key}_measured": torch.from_numpy(getattr(maps, key))[None] for key in PERFUSION_MAPS}
         # Time from arterial arrival: delay and step of the scan drop out.

@@ -114,3 +114,11 @@ def test_data_sets_of_monai_take_it(preprocessing: Counted, entry: dict, tmp_pat
     plain = Dataset([entry], transform=kept)[0]
     cached = CacheDataset([entry], transform=kept, progress=False)
     assert same(dict(plain), dict(cached[0])) and cached._cache[0]["image"].shape == plain["image"].shape
+
+
+def test_other_frame_times_beside_a_series_are_other_content(tmp_path: Path) -> None:
+    (tmp_path / "s.nii.gz").write_bytes(b"voxels")
+    kept = KeptPreparation(Compose([]), cache_dir=tmp_path / "cache")
+    bare = kept.key({"ctp": str(tmp_path / "s.nii.gz")})
+    (tmp_path / "s.json").write_text('{"RepetitionTime": 1.5}')
+    assert kept.key({"ctp": str(tmp_path / "s.nii.gz")}) != bare

@@ -2,6 +2,10 @@
 
 from __future__ import annotations
 
+import json
+from pathlib import Path
+
+import nibabel
 import numpy as np
 import pytest
 import torch
@@ -9,7 +13,10 @@ from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import collect_remarks
+from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.perfusion import perfusion_maps
+from monai_isles.perfusion.maps import measured_maps
+from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
 from monai_isles.transforms.intensity import spacing_of
 from tests.fixtures.shared import Simulated
@@ -164,6 +171,51 @@ def test_beside_maps_a_series_adds_curves_and_its_own_maps(scan: dict, beside: d
     alone = SeriesMeasuredd(times=12)({"case": "one", "ctp": scan["ctp"]})
     assert all(torch.equal(beside[key], alone[key]) for key in (*(f"{key}_measured" for key in MAPS), "curves"))
     assert set(beside["groups"].values()) == {"given"}
+
+
+def write_series(path: Path, series: np.ndarray, affine: np.ndarray, unit: str, times: list[float] | None) -> Path:
+    image = nibabel.Nifti1Image(np.moveaxis(np.asarray(series, np.float32), 0, -1), affine)
+    image.header.set_xyzt_units("mm", unit)
+    nibabel.save(image, path)
+    if times is not None:
+        path.with_suffix(".json").write_text(json.dumps({"FrameTimesStart": times}))
+    return path
+
+
+@pytest.mark.parametrize(
+    ("name", "times"),
+    [("x.CT_4DPWI.1.nii", None), ("s.nii", [0.0, 1, 2, 3, 4, 5, *np.arange(8.0, 95, 3)]), ("t.nii", list(range(35)))],
+)
+def test_the_times_of_a_file_are_those_of_the_other_commands(
+    scan: dict, tmp_path: Path, name: str, times: list[float] | None
+) -> None:
+    series = scan["ctp"].as_tensor()[:35]
+    path = write_series(tmp_path / name, series, scan["ctp"].affine.numpy(), "unknown", times)
+    made = SeriesMeasuredd()({"case": "one", "ctp": LoadVerifiedd("ctp")({"ctp": path})["ctp"]})
+    stated = np.arange(35.0) if times is None else np.array(times)
+    wanted = measured_maps(prepare_series(series, times_s=stated, spacing_mm=spacing_of(scan["ctp"])))
+    np.testing.assert_allclose(made["tmax_measured"][0], wanted.tmax, atol=1e-3)
+
+
+def test_a_series_without_a_clock_leaves_the_maps_and_says_where_to_state_one(scan: dict, tmp_path: Path) -> None:
+    path = write_series(tmp_path / "s.nii", scan["ctp"], scan["ctp"].affine.numpy(), "unknown", None)
+    loaded = LoadVerifiedd("ctp")({"ctp": path})["ctp"]
+    with collect_remarks() as remarks:
+        assert SeriesMeasuredd()({**scan, "ctp": loaded})["groups"]["series"] == "absent"
+    assert [one.code for one in remarks] == ["E-TIME-01"] and "RepetitionTime" in remarks[0].fix
+    with pytest.raises(IslesError, match=r"E-TIME-01(?s:.*)without a unit"):
+        SeriesMeasuredd()({"case": "one", "ctp": loaded})
+    with pytest.raises(IslesError, match=r"E-TIME-01(?s:.*)no dt_s in the meta data"):
+        SeriesMeasuredd()({"case": "one", "ctp": scan["ctp"].as_tensor()})
+
+
+def test_frames_of_the_perfusion_stage_are_even_in_time(tmp_path: Path) -> None:
+    times = [0.0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 15, 18, 21, 24, 27, 30, 33]
+    curve = np.interp(times, [0, 3, 12, 33], [0, 0, 9, 2])  # linear between the frames, so 2 s after 10 s it is 9
+    path = write_series(tmp_path / "s.nii", np.tile(curve[:, None, None, None], (1, 4, 4, 2)), np.eye(4), "sec", times)
+    image = LoadVerifiedd("ctp")({"ctp": path})
+    made = PerfusionWindowd("ctp", frames=6)(image)["ctp"][:, 0, 0, 0].tolist()
+    assert made == pytest.approx(np.interp(np.linspace(3, 33, 6), [0, 3, 12, 33], [0, 0, 9, 2]).tolist(), abs=1e-4)
 
 
 def test_a_network_gets_maps_of_the_method_that_it_names(scan: dict) -> None:
