@@ -27,34 +27,48 @@ _TIMES = ("FrameAcquisitionDateTime", "AcquisitionDateTime", "AcquisitionTime")
 
 
 def join_series(dicom: DicomFolder) -> None:
-    """Join series of one time each, and the phases of a protocol, to one dynamic series, with a finding for each join.
+    """Join the series of one scan, of one time, phase or slab each, to one series in time, with a finding for each.
 
     Joined are five or more still CT series, or two or more in time at the same places, of one study, frame of
     reference, orientation, size and slice step that follow one another by at most 15 s: so a plain CT taken minutes
-    before stays apart, and two reconstructions of one acquisition, which overlap in time, are never joined. Slices that
-    one of them lacks are then refused as in any series. The joined series has the UID of the earliest.
+    before stays apart, and two reconstructions of one acquisition, which overlap in time, are never joined. Then those
+    taken at once at places of their own, which together are evenly spaced: the slabs of a table that moved to and fro.
+    Slices that one of them lacks are then refused as in any series. The joined series has the UID of the earliest.
     """
-    groups: dict[tuple, list[tuple[float, float, SeriesInfo]]] = {}
-    for info in dicom.series:
-        if info.usable and info.kind in FEWEST_SERIES and (known := _grid_and_span(info, dicom.files[info.uid])):
-            groups.setdefault(known[0], []).append((*known[1], info))
-    for run in (run for group in groups.values() for run in _runs(group)):
-        first, rest = run[0][2], {info.uid for *_, info in run[1:]}
-        files = dicom.files[first.uid] = [file for *_, info in run for file in dicom.files[info.uid]]
-        paths, frames = tuple(file.path for file in files), sum(info.frames for *_, info in run)
-        joined = replace(first, kind="ctp", files=paths, frames=frames)
-        dicom.series = [joined if item.uid == first.uid else item for item in dicom.series if item.uid not in rest]
-        each = "one time each" if first.kind == "ct" else "one scan"
-        result = f"{len(run)} series of {each}, {run[-1][1] - run[0][0]:.1f} s from first to last"
-        where = f"{first.files[0].parent}: series {first.number or first.uid}"
-        dicom.findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
+    for slabs in (False, True):
+        groups: dict[tuple, list[_Part]] = {}
+        for info in dicom.series:
+            part = _part_of(info, dicom.files[info.uid]) if info.usable and info.kind in FEWEST_SERIES else None
+            if part is not None and not (slabs and (info.kind == "ct" or part.relative)):
+                groups.setdefault(part.look if slabs else (*part.look, part.places), []).append(part)
+        for run in (run for group in groups.values() for run in (_slabs(group) if slabs else _runs(group))):
+            first, rest = run[0].info, {part.info.uid for part in run[1:]}
+            files = dicom.files[first.uid] = [file for part in run for file in dicom.files[part.info.uid]]
+            paths, frames = tuple(file.path for file in files), sum(part.info.frames for part in run)
+            places = sum(part.info.places for part in run) if slabs else first.places
+            joined = replace(first, kind="ctp", files=paths, frames=frames, places=places)
+            dicom.series = [joined if item.uid == first.uid else item for item in dicom.series if item.uid not in rest]
+            each = "one slab each" if slabs else "one time each" if first.kind == "ct" else "one scan"
+            last_s = max(part.end_s for part in run)
+            where = f"{first.files[0].parent}: series {first.number or first.uid}"
+            result = f"{len(run)} series of {each}, {last_s - run[0].start_s:.1f} s from first to last"
+            dicom.findings.append(finding("E-DCM-60", WARNING, where=where, found=result))
 
 
-def _grid_and_span(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple, tuple[float, float]] | None:
-    """Return the grid of a series as a key, and the times in s of its first and last slice by one attribute.
+@dataclass(frozen=True)
+class _Part:
+    """Hold a series that may be a part of a scan: its grid, its times in s, the places (x, y, z) of one in time."""
 
-    A still series has one time, that of its first slice.
-    """
+    info: SeriesInfo
+    look: tuple
+    start_s: float
+    end_s: float
+    places: frozenset = frozenset()
+    relative: bool = False  # GE's mid-scan time, whose start another series need not share
+
+
+def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
+    """Return a series with the times of its first and last slice by one attribute; a still one has the first alone."""
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
@@ -63,23 +77,37 @@ def _grid_and_span(info: SeriesInfo, files: Sequence[DicomFile]) -> tuple[tuple,
     if key is None:
         return None
     first, times_s = frames[0], [frame.times_us[key] / 1e6 for frame in frames]
-    look = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
+    grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
     same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
     if info.kind == "ct":
-        return (*same, look, key), (min(times_s), min(times_s))
+        return _Part(info, (*same, grid, key), min(times_s), min(times_s))
     places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)
-    return (*same, look, key, places), (min(times_s), max(times_s))
+    relative = any("MidScanTime" in frame.times_us for frame in frames)
+    return _Part(info, (*same, grid, key), min(times_s), max(times_s), places, relative)
 
 
-def _runs(group: Sequence[tuple[float, float, SeriesInfo]]) -> list[list[tuple[float, float, SeriesInfo]]]:
+def _runs(group: Sequence[_Part]) -> list[list[_Part]]:
     """Return the series that follow one another in time without a gap; none if two overlap."""
-    runs: list[list[tuple[float, float, SeriesInfo]]] = []
-    for item in sorted(group, key=lambda item: (*item[:2], item[2].uid)):
-        if not runs or item[0] - runs[-1][-1][1] > LONGEST_GAP_S:
+    runs: list[list[_Part]] = []
+    for part in sorted(group, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
+        if not runs or part.start_s - runs[-1][-1].end_s > LONGEST_GAP_S:
             runs.append([])
-        runs[-1].append(item)
-    long = [run for run in runs if len(run) >= FEWEST_SERIES[run[0][2].kind]]
-    return [run for run in long if all(b[0] - a[1] >= SHORTEST_STEP_S for a, b in pairwise(run))]
+        runs[-1].append(part)
+    long = [run for run in runs if len(run) >= FEWEST_SERIES[run[0].info.kind]]
+    return [run for run in long if all(b.start_s - a.end_s >= SHORTEST_STEP_S for a, b in pairwise(run))]
+
+
+def _slabs(group: Sequence[_Part]) -> list[list[_Part]]:
+    """Return the series as one run if they were taken at once, at places of their own in even steps."""
+    places = [place for part in group for place in part.places]
+    at_once = max(part.start_s for part in group) < min(part.end_s for part in group)
+    if len(group) < 2 or not at_once or len(set(places)) < len(places):
+        return []
+    first, *others = (np.array(place) for place in sorted(places, key=lambda place: (place[2], place[1], place[0])))
+    steps = np.diff([0.0, *(float(np.linalg.norm(other - first)) for other in others)])
+    if np.ptp(steps) > 0.1 * steps.max() + 0.2:
+        return []
+    return [sorted(group, key=lambda part: (part.start_s, part.info.uid))]
 
 
 _CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -252,20 +280,24 @@ def _leave_out(
     findings.append(finding(code, WARNING, where=str(files[0].path.parent), found=text, **words))
 
 
+# they differ between the instances of a series
+_INSTANCE = ("InstanceNumber", "AcquisitionNumber", "AcquisitionTime", "ImagePositionPatient")
+
+
 def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
-    """Return the files that repeat an instance: equal UID, header as read, and pixels."""
+    """Return the files that repeat an instance: equal header as read, except for a new UID, and equal pixels."""
     # Of instances that share their UID and differ otherwise, all are kept: the series is refused later.
-    seen: dict[str, DicomFile] = {}
+    seen: dict[tuple[str, ...], DicomFile] = {}
     copies = []
     for file in files:
-        first = seen.setdefault(file.text("SOPInstanceUID") or str(file.path), file)
+        first = seen.setdefault(tuple(map(file.text, _INSTANCE)), file)
         if first is not file and _same_picture(first, file):
             copies.append(file)
     return copies
 
 
 def _same_picture(first: DicomFile, other: DicomFile) -> bool:
-    if any(first.text(key) != other.text(key) for key in WANTED):
+    if any(first.text(key) != other.text(key) for key in WANTED if key != "SOPInstanceUID"):
         return False
     if first.transfer_syntax != other.transfer_syntax:
         try:

@@ -65,9 +65,9 @@ class DicomSource:
                 result = {(): header}
                 break
             result.setdefault(_rounded(header.ImagePositionPatient), header)
-        series = {str(header.SeriesInstanceUID) for header in result.values()}
-        if len(series) != 1:
-            text = f"{len(result)} images of {len(series)} series"
+        studies = {str(header.StudyInstanceUID) for header in result.values()}
+        if len(studies) != 1:
+            text = f"{len(result)} images of {len(studies)} studies"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
         headers: list[Dataset] = list(result.values())
         axis, thick = self._slab(headers)
@@ -80,6 +80,14 @@ class DicomSource:
                 if "PixelSpacing" in measures and not measures.get("SliceThickness"):
                     measures.SliceThickness = step_mm
         return headers
+
+    @property
+    def images(self) -> dict[str, Any]:
+        """Return the images that a derived object refers to, as its arguments: of the first series, and of others."""
+        first = self.headers[0].SeriesInstanceUID
+        own = [image for image in self.headers if image.SeriesInstanceUID == first]
+        others = [image for image in self.headers if image.SeriesInstanceUID != first]
+        return {"source_images": own, "further_source_images": others}
 
     def volume(self, array: np.ndarray, affine: np.ndarray, *, channels: int = 0) -> Volume:
         """Return a RAS+ array reordered to the slices, rows and columns of the source, without interpolation.

@@ -58,7 +58,7 @@ def _parametric_map(key: str, source: DicomSource, result: Volume | TiltedFrames
         quantity_definition=getattr(codes.DCM, quantity),
     )
     made = ParametricMap(
-        source.headers,
+        **source.images,
         series_instance_uid=stable_uid("map", series, key, __version__),
         series_number=source.series_number(7001 + list(QUANTITIES).index(key)),
         contains_recognizable_visual_features=False,

@@ -55,7 +55,7 @@ def publish_seg(
         series = str(source.headers[0].SeriesInstanceUID)
         named = enumerate(zip(masks, made, strict=True), start=1)
         seg = Segmentation(
-            source.headers,
+            **source.images,
             segmentation_type="BINARY",
             segment_descriptions=[_describe_segment(number, name, by, series) for number, (name, by) in named],
             series_instance_uid=stable_uid("seg", series, *sorted(masks), *facts),

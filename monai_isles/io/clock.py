@@ -20,7 +20,7 @@ UserTimes = float | Sequence[float] | None
 
 SHORTEST_STEP_S, LONGEST_STEP_S = 0.2, 20.0
 AGREE = 0.01  # clocks of one series, and a step that is worked out, are trusted to this part
-SECOND_US, DAY_US = 1_000_000, 86_400_000_000
+SECOND_US, HOUR_US, DAY_US = 1_000_000, 3_600_000_000, 86_400_000_000
 
 # clocks of a DICOM frame, in the order of trust; Content Time is when a picture was computed and is not among them
 STRONG = (
@@ -228,6 +228,26 @@ def unwrap_midnight(times_us: Sequence[int]) -> list[int]:
     return list(times_us)
 
 
+def unwrap_summer_time(times_us: Sequence[int]) -> list[int]:
+    """Return the times of a scan during which the clock was set forward or back by an hour, as if it had not been.
+
+    The two parts must then follow each other within twice the longest other step.
+
+    >>> [time // SECOND_US for time in unwrap_summer_time([time * SECOND_US for time in (7198, 7199, 3600, 3601)])]
+    [7198, 7199, 7200, 7201]
+    """
+    every = np.unique(times_us)
+    gaps = np.diff(every)
+    if len(gaps) < 2 or gaps.max() < HOUR_US // 2:
+        return list(times_us)
+    longest, last = 2 * int(np.sort(gaps)[-2]), int(every[gaps.argmax()])
+    if 0 < gaps.max() - HOUR_US <= longest:
+        return [time - HOUR_US if time > last else time for time in times_us]
+    if 0 < HOUR_US - (every[-1] - every[0]) <= longest:
+        return [time + HOUR_US if time <= last else time for time in times_us]
+    return list(times_us)
+
+
 def dicom_clock(
     slices: Sequence[Sequence[Mapping[str, int]]], where: str, user_times: UserTimes = None
 ) -> Clock | None:
@@ -266,7 +286,7 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
     every = [frame[key] for group in slices for frame in group]
     if key in STRONG and min(every) < DAY_US <= max(every):
         every = [time % DAY_US for time in every]  # some lack their date
-    flat = iter(unwrap_midnight(every))
+    flat = iter(unwrap_summer_time(unwrap_midnight(every)) if key in STRONG else unwrap_midnight(every))
     return [[next(flat) for _ in group] for group in slices]
 
 

@@ -128,7 +128,7 @@ def one_lost(h: Dataset, t: float, n: int) -> None:
 def jump(h: Dataset, t: float, n: int) -> None:
     """The clock of the computer was set in the middle of the scan."""
     if n >= 12:
-        h.AcquisitionTime = clock(DAYTIME + t + 3600)
+        h.AcquisitionTime = clock(DAYTIME + t + 1800)
         if "AcquisitionDateTime" in h:
             h.AcquisitionDateTime = "20000101" + h.AcquisitionTime
 

@@ -75,6 +75,17 @@ def test_copies_of_files_are_left_out(dicom) -> None:
     assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
 
 
+@pytest.mark.parametrize("change", [{}, {"InstanceNumber": "99"}, {"RescaleIntercept": "-1000"}])
+def test_a_slice_that_was_sent_again_under_a_new_uid_is_a_copy_if_nothing_else_differs(dicom, change: dict) -> None:
+    again = dicom.folder / "again"
+    again.write_bytes(dicom.file(1, 1).read_bytes())
+    dicom.change(again, SOPInstanceUID="1.2.3.4", **change)
+    if change:
+        return refused(dicom.folder, "E-DCM-11: a slice is stored twice")
+    assert [one.code for one in scan_dicom(dicom.folder).findings] == ["E-DCM-66"]
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
 @pytest.mark.parametrize("same", [True, False])
 def test_a_copy_that_was_compressed_is_a_copy(dicom, same: bool) -> None:
     again = dicom.folder / "again"

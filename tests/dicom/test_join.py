@@ -107,6 +107,41 @@ def test_what_is_not_one_scan_in_time_is_not_joined(parted: tuple[CaseArrays, Pa
         read_series(folder)
 
 
+def test_the_slabs_of_a_shuttled_table_in_a_series_each_are_read_like_one_series(write_tiny: Callable) -> None:
+    _, folder = write_tiny("shuttle", 12, 4)
+    whole = read_series(folder, kind="ctp")
+    for path in (folder / "ctp").iterdir():
+        lower = pydicom.dcmread(path).ImagePositionPatient[2] < whole.native_affine[2, 3] + 7
+        change(path, SeriesInstanceUID=f"1.2.3.{int(lower)}")
+    (info,) = [one for one in find_series(folder) if one.kind == "ctp"]
+    assert (info.places, info.frames) == (4, 24) and info.extent == "(4 slices, 6 times)"
+    parted = read_series(folder, kind="ctp")
+    assert np.array_equal(whole.array, parted.array) and np.array_equal(whole.times_s, parted.times_s)
+    assert ["2 series of one slab each" in one.found for one in parted.findings if one.code == "E-DCM-60"] == [True]
+
+
+@pytest.mark.parametrize("why", ["two injections", "a gap between them", "another kernel", "mid-scan times"])
+def test_slabs_that_are_not_certainly_of_one_scan_are_not_joined(write_tiny: Callable, why: str) -> None:
+    _, folder = write_tiny("classic", 12, 4)
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())):
+        header, upper = pydicom.dcmread(path), n % 4 // 2
+        change(path, SeriesInstanceUID=f"1.2.3.{upper}")
+        if why == "two injections" and upper:
+            change(path, AcquisitionTime=f"10{10 + n // 40}{header.AcquisitionTime[4:]}")
+        elif why == "a gap between them" and upper:
+            change(path, ImagePositionPatient=[*header.ImagePositionPatient[:2], header.ImagePositionPatient[2] + 10])
+        elif why == "another kernel":
+            header.SeriesInstanceUID, header.SOPInstanceUID = f"1.2.4.{upper}", f"1.2.5.{n}"
+            header.save_as(path.with_name(f"{path.name}b"), enforce_file_format=True)
+        elif why == "mid-scan times":  # they may begin anew in each series
+            header.SeriesInstanceUID = f"1.2.3.{upper}"
+            header.private_block(0x19, "GEMS_ACQU_01", create=True).add_new(0x24, "DS", f"{n // 4}")
+            header.save_as(path, enforce_file_format=True)
+    assert [one.kind for one in find_series(folder)].count("ctp") == (4 if why == "another kernel" else 2)
+    with pytest.raises(IslesError, match="E-DCM-04: several series are there"):
+        read_series(folder, kind="ctp")
+
+
 def test_a_slice_that_one_time_lacks_is_named(parted: tuple[CaseArrays, Path]) -> None:
     _, folder = parted
     sorted((folder / "time_2").iterdir())[1].unlink()

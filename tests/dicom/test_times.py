@@ -5,7 +5,7 @@ from __future__ import annotations
 import pytest
 
 from monai_isles.dicom.frames import instant_us
-from monai_isles.io.clock import DAY_US, clock_us, unwrap_midnight
+from monai_isles.io.clock import DAY_US, clock_us, unwrap_midnight, unwrap_summer_time
 
 
 @pytest.mark.parametrize(("text", "seconds"), [
@@ -36,3 +36,20 @@ def test_one_date_on_both_sides_of_midnight_is_two_days() -> None:
     day = 730_000 * DAY_US
     assert unwrap_midnight([day + DAY_US - 5, day + 3]) == [day + DAY_US - 5, day + DAY_US + 3]
     assert unwrap_midnight([day + DAY_US - 5, day + DAY_US + 3]) == [day + DAY_US - 5, day + DAY_US + 3]
+
+
+@pytest.mark.parametrize("day", [0, 730_000 * DAY_US])
+def test_a_clock_set_by_an_hour_during_the_scan_goes_on(day: int) -> None:
+    scan = [day + 7_190_000_000 + 1_300_000 * n for n in range(20)]
+    forward = [time + 3_600_000_000 * (time >= day + 7_200_000_000) for time in scan]
+    back = [time - 3_600_000_000 * (time >= day + 7_200_000_000) for time in scan]
+    assert unwrap_summer_time(scan) == scan
+    first = scan[0]
+    assert [time - first for time in unwrap_summer_time(forward)] == [time - first for time in scan]
+    assert unwrap_summer_time(back) == scan
+
+
+@pytest.mark.parametrize("late_s", [3595, 3605, 1800, 7200])
+def test_a_clock_set_by_anything_else_is_left_alone(late_s: int) -> None:
+    times = [1_000_000 * (n + late_s * (n > 9)) for n in range(20)]
+    assert unwrap_summer_time(times) == times and unwrap_summer_time([0, 3_600_000_000]) == [0, 3_600_000_000]

@@ -140,12 +140,19 @@ def test_no_mask_or_an_unknown_one_is_refused(ct_series, tmp_path: Path, masks: 
     assert caught.value.code == "E-DCM-42" and all(name in caught.value.fix for name in SEGMENTS)
 
 
-def test_images_of_two_series_are_refused(ct_series, tmp_path: Path) -> None:
+def test_images_of_two_series_of_a_study_are_both_named(ct_series, tmp_path: Path) -> None:
+    """A scan that is stored as one series for each slab, or for each pass of a shuttled table."""
     values, source = ct_series
-    image = pydicom.dcmread(source.files[2])
-    image.SeriesInstanceUID = "1.2.3"
-    image.save_as(source.files[2])
-    with pytest.raises(IslesError, match="3 images of 2 series") as caught:
+    change(source.files[2], SeriesInstanceUID="1.2.3")
+    publish_seg(three_masks(values), source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
+    named = pydicom.dcmread(tmp_path / "seg.dcm").ReferencedSeriesSequence
+    assert [len(item.ReferencedInstanceSequence) for item in named] == [2, 1] and named[1].SeriesInstanceUID == "1.2.3"
+
+
+def test_images_of_two_studies_are_refused(ct_series, tmp_path: Path) -> None:
+    values, source = ct_series
+    change(source.files[2], StudyInstanceUID="1.2.3")
+    with pytest.raises(IslesError, match="3 images of 2 studies") as caught:
         publish_seg(three_masks(values), source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
     assert caught.value.code == "E-DCM-40"
 
