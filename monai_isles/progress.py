@@ -15,7 +15,7 @@ QUIET = "MONAI_ISLES_QUIET"
 def progress(
     items: Iterable[Item], description: str, *, total: int | None = None, unit: str = "case", delay_s: float = 0.0
 ) -> Iterable[Item]:
-    """Yield ``items`` with a tqdm bar on standard error, or without one if that is not a terminal.
+    """Yield ``items`` with a tqdm bar on standard error, or without one if that is closed or not a terminal.
 
     The environment variable ``MONAI_ISLES_QUIET`` hides it too: worker processes share one bar.
 
@@ -24,7 +24,7 @@ def progress(
     """
     from tqdm import tqdm
 
-    hidden = not sys.stderr.isatty() or QUIET in os.environ
+    hidden = sys.stderr is None or not sys.stderr.isatty() or QUIET in os.environ
     look: dict[str, Any] = {"delay": delay_s, "leave": not delay_s, "disable": hidden, "dynamic_ncols": True}
     return tqdm(items, desc=description, total=total, unit=unit, **look)
 

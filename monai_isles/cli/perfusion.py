@@ -40,8 +40,6 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Read, prepare, measure and write; print the remarks for the reader of the maps."""
     truncation = _truncation(args.truncation)
-    if args.smoothing_mm is not None and not 0 <= args.smoothing_mm <= 30:
-        raise refused("E-USE-31", where="--smoothing-mm", found=f"{args.smoothing_mm:g} mm")
     request, place = cohort_options.chosen_times(args), cohort_options.start(args)
     from monai_isles.training.distributed import pick_device
     from monai_isles.workflows.perfusion import Measuring, perfusion

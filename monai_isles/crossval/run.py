@@ -37,7 +37,7 @@ class FoldBar(tqdm):
 
     def __init__(self, plan: Plan, out: Path) -> None:
         total = len(plan.folds) * plan.max_epochs + sum(map(len, plan.cases.values()))
-        hidden = not sys.stderr.isatty()
+        hidden = sys.stderr is None or not sys.stderr.isatty()
         super().__init__(total=total, desc="cross-validation", unit="step", disable=hidden, dynamic_ncols=True)
         self._plan, self._out = plan, out
 

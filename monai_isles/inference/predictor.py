@@ -285,7 +285,7 @@ def _network(parser: ConfigParser, path: Path | None, sha256: str | None, config
         raise refused("E-INF-11", where=str(path), found="no such file")
     state = {} if path is None else load_state(path, sha256=sha256)
     parser.parse(reset=True)
-    network = parser.get_parsed_content("network")
+    network = parser.get_parsed_content("network").float()  # images are float32, whatever torch's default type is
     require_fit(network, state, path, config)
     network.load_state_dict(state)
     return network.eval()

@@ -90,7 +90,7 @@ class WindowSums:
     def add(self, starts: np.ndarray, parts: Tensor) -> None:
         """Add windows whose first voxels are ``starts`` (n, 3)."""
         if self._sums is None:
-            self._sums = torch.zeros(parts.shape[1], *self.space, device=self.device)
+            self._sums = torch.zeros(parts.shape[1], *self.space, dtype=parts.dtype, device=self.device)
         parts = parts.to(self.device)[:, :, None] if self.flat else parts.to(self.device)
         roi = parts.shape[2:]
         for (i, j, k), part in zip(starts[:, self.axes].tolist(), parts, strict=True):
@@ -208,7 +208,7 @@ class StepSlidingWindowInferer(CaseInferer):
         if len(roi_size) != len(step) or len(step) not in (2, 3) or mc_passes < 1:
             found = f"roi_size {list(roi_size)}, step {list(step)}, mc_passes {mc_passes}"
             raise refused("E-INF-04", where=where, found=found)
-        if any(not 1 <= s <= r for s, r in zip(step, roi_size, strict=True)):
+        if any(not 1 <= s <= r or s % 1 for s, r in zip(step, roi_size, strict=True)):
             found = f"a step of {tuple(step)} with a window of {tuple(roi_size)}"
             raise refused("E-INF-03", where=where, found=found)
         if cover not in COVERS:
@@ -220,7 +220,7 @@ class StepSlidingWindowInferer(CaseInferer):
         if whole_slices and compiled:
             raise refused("E-INF-44", where=where, found="whole_slices and compiled")
         self.roi = (*roi_size, 1) if self.flat else tuple(roi_size)
-        self.step = (*step, 1) if self.flat else tuple(step)
+        self.step = (*map(int, step), 1) if self.flat else tuple(map(int, step))
         self.mc_passes, self.mc_rate, self.mc_alpha, self.batch_size = mc_passes, mc_rate, mc_alpha, batch_size
         self.uncertainty, self.seed, self.cover, self.memory_mb = uncertainty, seed, cover, memory_mb
         self.precision, self.compiled, self.whole_slices, self.masked = precision, compiled, whole_slices, masked

@@ -100,6 +100,8 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
         writer = next((f", written by {name}" for name in _WRITERS if name.lower() in text), "")
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{writer}")]
     findings = _shear_findings(affine, layout(header)[0], used, where)
+    if np.array_equal(affine, np.eye(4)):
+        findings.append(finding("E-GEOM-11", WARNING, where=where, found=f"the {used} is the identity"))
     stated = (("sform", s_code), ("qform", q_code))
     strange = [f"{name} code {code}" for name, code in stated if not 0 <= code <= LAST_CODE]
     if strange:

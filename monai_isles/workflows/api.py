@@ -24,6 +24,7 @@ from monai_isles.bundle.configs import case_keys
 from monai_isles.data.entries import find_inputs
 from monai_isles.errors import arguments_error, find_isles_error, first_line, refused
 from monai_isles.inference.predictor import Choices
+from monai_isles.io.clock import UserTimes
 from monai_isles.io.payload import check_file
 from monai_isles.io.publish import publish
 from monai_isles.io.read import read_image
@@ -76,12 +77,25 @@ class Result:
         image = nibabel.Nifti1Image.from_filename(self.folder / f"{name}.nii.gz")
         return nibabel.Nifti1Image(np.asarray(image.dataobj), image.affine, image.header)
 
+    def __reduce__(self) -> tuple[object, ...]:
+        """Carry the files along to another process, whose copy lies in a temporary folder of its own."""
+        files = {path.relative_to(self.folder): path.read_bytes() for path in self.folder.rglob("*") if path.is_file()}
+        return _unpickled, (type(self), self.record, files)
+
     def save(self, out: str | Path) -> Path:
         """Write every file into ``out``, each complete or not at all; return ``out``."""
         for path in sorted(self.folder.rglob("*")):
             if path.is_file():
                 publish(Path(out) / path.relative_to(self.folder), partial(shutil.copyfile, path))
         return Path(out)
+
+
+def _unpickled(kind: type[Result], record: dict[str, Any], files: Mapping[Path, bytes]) -> Result:
+    aside = Aside()
+    for name, content in files.items():
+        (aside.path / name).parent.mkdir(parents=True, exist_ok=True)
+        (aside.path / name).write_bytes(content)
+    return kind(record, aside.path, aside)
 
 
 class Segmentation(Result):
@@ -104,7 +118,7 @@ def segment(
     case: str | Path | Mapping[str, ImageLike],
     bundle: str | Path | Bundle = "clerigues",
     *,
-    weights: str | Path | Sequence[str | Path] = (),
+    weights: str | Path | Sequence[str | Path] | None = None,
     device: str | torch.device = "auto",
     step: int | Sequence[int] | None = None,
     fast: bool = False,
@@ -136,7 +150,7 @@ def segment(
     ['core.nii.gz', 'hypoperfused.nii.gz']
     """
     steps = None if step is None else tuple(np.atleast_1d(step).tolist())
-    files = [weights] if isinstance(weights, (str, Path)) else weights
+    files = [weights] if isinstance(weights, (str, Path)) else weights or ()
     choices = Choices(
         weights=tuple(map(Path, files)), device=str(device), step=steps, fast=fast, whole_slices=whole_slices,
         mc_passes=mc_passes, threshold=threshold, min_size_vox=min_size_vox,
@@ -160,7 +174,7 @@ def segment(
 def measure_perfusion(
     series: ImageLike,
     *,
-    dt_s: float | None = None,
+    dt_s: UserTimes = None,
     method: str | None = None,
     truncation: float | str | None = None,
     smoothing_mm: float | None = None,
@@ -173,7 +187,8 @@ def measure_perfusion(
     Args:
         series: 4D NIfTI file, DICOM folder, nibabel image, or a pair of array and affine or a MetaTensor (these two
             need ``dt_s``); a MetaTensor may have a channel axis of one in front.
-        dt_s, method, truncation, smoothing_mm, motion, device: as the options of the command.
+        dt_s: the time between frames, or one time for each frame.
+        method, truncation, smoothing_mm, motion, device: as the options of the command.
     Raises: those of ``monai-isles perfusion``.
 
     >>> maps = measure_perfusion((np.moveaxis(series, 0, -1), np.diag([3.0, 3.0, 5.0, 1.0])), dt_s=1.0)
@@ -181,9 +196,9 @@ def measure_perfusion(
     >>> round(float(np.median(tmax[maps.array("brain") > 0])))  # seconds after the artery
     4
     """
-    aside = Aside()
-    path, folder = _on_disk(series, aside.path / "ctp.nii.gz", dt_s=dt_s), aside.path / "out"
-    options = Measuring(method, truncation, smoothing_mm, dt_s, motion, str(pick_device(str(device))))
+    aside, times_s = Aside(), dt_s if dt_s is None or np.ndim(dt_s) else float(dt_s)  # type: ignore[arg-type]
+    path, folder = _on_disk(series, aside.path / "ctp.nii.gz"), aside.path / "out"
+    options = Measuring(method, truncation, smoothing_mm, times_s, motion, str(pick_device(str(device))))
     record, _ = measure_series(path, folder, options)
     return Result(record, folder, aside)
 
@@ -223,6 +238,8 @@ def _entry(
         for key, path in images.items():
             check_file(path, f"{key}: {path}")
         return {"case": _CASE, "subject": _CASE, **{key: str(path) for key, path in images.items()}}
+    if not isinstance(case, (str, Path)):
+        raise refused("E-USE-80", where="segment", found=f"a {type(case).__name__}")
     inputs = find_inputs([case], keys=keys, reads=(*keys, *optional))
     if len(inputs) != 1:
         raise refused("E-USE-80", where=str(case), found=f"{len(inputs)} cases")
@@ -241,7 +258,7 @@ def _mask_folder(mask: ImageLike, folder: Path) -> Path:
     return folder
 
 
-def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path:
+def _on_disk(image: ImageLike, path: Path) -> Path:
     """Return the path of an image; one in memory is written to ``path`` as NIfTI, in its own precision."""
     if isinstance(image, (str, Path)):
         return Path(image)
@@ -254,9 +271,7 @@ def _on_disk(image: ImageLike, path: Path, *, dt_s: float | None = None) -> Path
     except (AttributeError, HeaderDataError, TypeError, ValueError) as error:
         name, found = path.name.removesuffix(".nii.gz"), f"{type(image).__name__}: {first_line(error)}"
         raise refused("E-USE-83", where=f"image in memory: {name}", found=found) from error
-    written.header.set_xyzt_units("mm", "sec")
-    if dt_s is not None and written.ndim == 4:
-        written.header["pixdim"][4] = dt_s
+    written.header.set_xyzt_units("mm")  # no unit of time: nothing states the time between frames
     nibabel.save(written, path)
     return path
 

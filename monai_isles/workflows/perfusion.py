@@ -16,6 +16,7 @@ from monai_isles import __version__
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import find_studies, studies_of, study_places
+from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.publish import publish_csv, publish_image, publish_json
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
@@ -44,6 +45,10 @@ class Measuring:
     device: str = "cpu"
     series: str | None = None
     slab_mm: float | None = None
+
+    def __post_init__(self) -> None:
+        if self.smoothing_mm is not None and not 0 <= self.smoothing_mm <= 30:
+            raise refused("E-USE-31", where="--smoothing-mm", found=f"{self.smoothing_mm:g} mm")
 
     def settings(self) -> dict[str, object]:
         """Return the settings for the record of a series."""

@@ -117,9 +117,14 @@ def test_a_network_without_sites_cannot_drop() -> None:
 
 @pytest.mark.parametrize(
     ("code", "roi", "step"),
-    [("E-INF-02", (64, 64), (3, 3)), ("E-INF-03", (8, 8), (9, 9)), ("E-INF-03", (8, 8), (0, 1))],
+    [
+        ("E-INF-02", (64, 64), (3, 3)),
+        ("E-INF-03", (8, 8), (9, 9)),
+        ("E-INF-03", (8, 8), (0, 1)),
+        ("E-INF-03", (8, 8), (1.5, 2)),
+    ],
 )
-def test_windows_that_cannot_work_are_refused(code: str, roi: tuple[int, int], step: tuple[int, int]) -> None:
+def test_windows_that_cannot_work_are_refused(code: str, roi: tuple[int, int], step: tuple[float, float]) -> None:
     with pytest.raises(IslesError, match=code):
         StepSlidingWindowInferer(roi, step)(torch.zeros(1, 1, 32, 32, 1), PerVoxel())
 

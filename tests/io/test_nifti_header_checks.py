@@ -202,6 +202,15 @@ def test_scale_factors_that_are_not_finite_are_refused(
     refused(write(volume, patch={"scl_slope": slope, "scl_inter": inter}), r"E-VAL-12: scale factors are not finite")
 
 
+@pytest.mark.parametrize(("affine", "remarked"), [(np.eye(4), True), (np.diag([-1.0, -1, 1, 1]), False)])
+def test_the_identity_is_remarked_as_the_affine_that_stands_for_none(
+    write: Write, volume: np.ndarray, affine: np.ndarray, remarked: bool
+) -> None:
+    with collect_remarks() as remarks:
+        assert read_image(write(volume, affine=affine)).spacing_mm == (1, 1, 1)
+    assert [one.code for one in remarks] == (["E-GEOM-11"] if remarked else [])
+
+
 _OTHER = {"sform_code": "qform_code", "qform_code": "sform_code"}
 
 

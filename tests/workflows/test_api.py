@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import gc
 import json
+import pickle
 import subprocess
 import sys
 from pathlib import Path
@@ -89,6 +91,27 @@ def test_images_in_memory_give_the_rule_of_those_on_disk(
 PLAIN = np.zeros((4, 4, 2))
 
 
+def test_a_result_goes_to_another_process_with_its_files(images: dict[str, nibabel.Nifti1Image]) -> None:
+    result = monai_isles.segment(images, "threshold")
+    wanted, sent = result.array("lesion"), pickle.dumps(result)
+    folder = result.folder
+    del result
+    gc.collect()
+    received = pickle.loads(sent)
+    assert not folder.exists() and received.lesion_ml > 1 and type(received).__name__ == "Segmentation"
+    np.testing.assert_array_equal(received.array("lesion"), wanted)
+
+
+def test_torch_with_doubles_as_default_changes_nothing(images: dict[str, nibabel.Nifti1Image]) -> None:
+    wanted = monai_isles.segment(images, "unet").array("probability")
+    torch.set_default_dtype(torch.float64)
+    try:
+        found = monai_isles.segment(images, "unet").array("probability")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    np.testing.assert_allclose(found, wanted, atol=1e-5)
+
+
 @pytest.mark.parametrize(("image", "said"), [
     (PLAIN, "ndarray: too many values"),
     (torch.zeros(4, 4, 2), "Tensor: .*affine"),
@@ -135,6 +158,8 @@ def test_a_missing_image_and_a_folder_of_cases_are_refused(
         monai_isles.segment({**images, "tmax": "nowhere.nii"}, "threshold")
     with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*found tmaxx, which is no modality\n"):
         monai_isles.segment({**images, "tmaxx": images["tmax"]}, "threshold")
+    with pytest.raises(IslesError, match=r"E-USE-80: one case.*\n.*\n.*found a list\n"):
+        monai_isles.segment([phantom_folder], "threshold")
     with pytest.raises(IslesError, match=r"E-USE-80.*\n.*\n.*3 cases"):
         monai_isles.segment(phantom_folder, "threshold")
 
@@ -149,12 +174,25 @@ def test_measure_perfusion_takes_a_file_an_array_and_a_metatensor(scan: CaseArra
     assert main(["perfusion", str(tmp_path / "ctp.nii.gz"), "--out", str(tmp_path / "out"), "--no-motion"]) == 0
     wanted = nibabel.load(tmp_path / "out/tmax.nii.gz").get_fdata(dtype=np.float32)
     file = monai_isles.measure_perfusion(tmp_path / "ctp.nii.gz", motion=False)
-    array = monai_isles.measure_perfusion((values, affine), dt_s=scan.dt_s, motion=False)
+    array = monai_isles.measure_perfusion((values, affine), dt_s=np.float32(scan.dt_s), motion=False)
     tensor = MetaTensor(torch.from_numpy(values)[None], affine=affine)
     for found in (file, array, monai_isles.measure_perfusion(tensor, dt_s=scan.dt_s, motion=False)):
         np.testing.assert_array_equal(found.array("tmax"), wanted)
         assert found.record["dt_s"] == pytest.approx(scan.dt_s) and found.record["medians"]["tmax"] >= 0
     assert (array.save(tmp_path / "saved") / "perfusion.json").is_file()
+    given = monai_isles.measure_perfusion(tensor, dt_s=np.arange(len(scan.ctp)) * scan.dt_s, motion=False)
+    assert given.record["times_from"] == "given (--times)" and given.record["dt_s"] == pytest.approx(scan.dt_s)
+
+
+def test_a_series_in_memory_without_a_time_is_not_taken_for_one_of_a_frame_a_second(scan: CaseArrays) -> None:
+    x, y, z = scan.spacing_mm
+    values, affine = np.moveaxis(scan.ctp[:, ::4, ::4], 0, -1), np.diag([4 * x, 4 * y, z, 1.0])
+    with pytest.raises(IslesError, match=r"E-TIME-01(?s:.*)without a unit of time(?s:.*)in Python as dt_s"):
+        monai_isles.measure_perfusion((values, affine))
+    with pytest.raises(IslesError, match="E-TIME-01"):
+        monai_isles.segment({"ctp": (values, affine)}, "fusion")
+    with pytest.raises(IslesError, match=r"E-USE-31(?s:.*)-1 mm"):
+        monai_isles.measure_perfusion((values, affine), dt_s=1.0, smoothing_mm=-1)
 
 
 def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
