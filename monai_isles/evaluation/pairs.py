@@ -73,23 +73,40 @@ def find_predictions(
 ) -> tuple[dict[str, Path | None], list[str]]:
     """Find the mask of every case (None if missing), and the predictions without a reference.
 
+    Names are compared as they are, then without a last word that means a mask: ``P1`` is that of ``P1_mask``.
     ``left_out`` takes the fault of every case without a mask, while another one has one.
     """
     paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
-    masks = {names.get(name, name): path for name, path in paths.items()}
+    masks, bare = {names[name]: path for name, path in paths.items() if name in names}, dict[str, list[str]]()
+    for name in names:
+        bare.setdefault(_bare(name), []).append(name)
+    extra = []
+    for name in sorted(set(paths) - set(names)):
+        own = names[alike[0]] if len(alike := bare.get(_bare(name), [])) == 1 else None
+        if own in masks:
+            raise refused("E-EVAL-07", where=own, found=f"{masks[own]} and {paths[name]}")
+        extra += [name] if own is None else []
+        masks |= {} if own is None else {own: paths[name]}
     missing = [case.name for case in cases if case.name not in masks]
     if any(case.images for case in cases):  # a data folder, where nobody predicts a mask without images
         for case in [case for case in cases if not case.images and case.name in missing]:
             tell(finding("E-LIST-32", WARNING, where=str(case.label), found="no image and no prediction of this name"))
             missing.remove(case.name)
             cases = [other for other in cases if other is not case]
-    extra = sorted(set(paths) - set(names))
     if missing and not allow_missing:
         if left_out is None or len(missing) == len(cases):
             result = f"{len(missing)} of {len(cases)} cases without a mask: {', '.join(missing)}"
             raise refused("E-EVAL-06", where=str(pred_dir), found=result)
         left_out |= {name: refused("E-EVAL-06", where=f"{pred_dir}: {name}", found="no mask") for name in missing}
     return {case.name: masks.get(case.name) for case in cases if allow_missing or case.name in masks}, extra
+
+
+def _bare(name: str) -> str:
+    """Return a name without a last word that means a mask."""
+    from monai_isles.data.folder import key_of
+
+    before, key = key_of(f"{name}.nii") or ("", "")
+    return before.rstrip("_.- ") if key == LABEL and before else name
 
 
 def _failed_cases(folder: Path) -> set[str]:
@@ -130,14 +147,20 @@ def _is_data_folder(folder: Path) -> bool:
 
 
 def find_masks(folder: Path) -> dict[str, Path]:
-    """Return the masks of a folder by case: ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
+    """Return the masks of a folder by case, ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
 
+    In the folder of a case without a lesion file its only mask by name is taken (``P1/mask.nii.gz``).
     Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
     that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
+    from monai_isles.data.folder import key_of
+
     result, failed = dict[str, Path](), _failed_cases(folder)
     for item in sorted(folder.iterdir()) if folder.is_dir() else []:
         inside = [item / f"lesion{end}" for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
+        if item.is_dir() and not inside:
+            masks = [path for path in item.iterdir() if (key_of(path.name) or ("", ""))[1] == LABEL]
+            inside = masks if len(masks) == 1 else []
         found = [(item.name, path) for path in inside]
         if not item.is_dir():
             found = [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]

@@ -93,6 +93,34 @@ def test_two_masks_for_one_case_are_refused(tmp_path: Path, save_volume) -> None
         find_references(tmp_path)
 
 
+@pytest.mark.parametrize(("ref", "pred"), [
+    ("{}_mask.nii.gz", "{}/lesion.nii.gz"), ("{}.nii.gz", "{}_lesion_mask.nii.gz"), ("{}_mask.nii", "{}-label.nii"),
+    ("{}/mask.nii.gz", "{}/lesion.nii.gz"), ("{}/{}_msk.nii.gz", "{}.nii.gz"), ("{}_mask.nii", "{}_mask.nii.gz"),
+])  # fmt: skip
+def test_a_last_word_that_means_a_mask_does_not_part_a_pair(tmp_path: Path, save_volume, ref: str, pred: str) -> None:
+    for name in ("P1", "P2"):
+        save_volume(tmp_path / "ref" / ref.replace("{}", name), ONE)
+        save_volume(tmp_path / "pred" / pred.replace("{}", name), ONE)
+    save_volume(tmp_path / "pred" / "P3_mask.nii.gz", ONE)
+    masks, extra = find_predictions(tmp_path / "pred", find_references(tmp_path / "ref"), allow_missing=False)
+    assert [path is not None and "P1" in str(path) for path in masks.values()] == [True, False] and extra == ["P3_mask"]
+
+
+def test_names_that_fit_two_masks_are_not_paired(tmp_path: Path, save_volume) -> None:
+    for name in ("ref/P1", "pred/P1_mask", "pred/P1_lesion"):
+        save_volume(tmp_path / f"{name}.nii.gz", ONE)
+    with pytest.raises(IslesError, match=r"E-EVAL-07(?s:.*)P1_lesion.nii.gz and .*P1_mask.nii.gz"):
+        find_predictions(tmp_path / "pred", find_references(tmp_path / "ref"), allow_missing=False)
+    for name in ("ref/P2_mask", "ref/P2_label"):
+        save_volume(tmp_path / "two" / f"{name}.nii.gz", ONE)
+    save_volume(tmp_path / "two" / "pred" / "P2.nii.gz", ONE)
+    with pytest.raises(IslesError, match="E-EVAL-06"):
+        find_predictions(tmp_path / "two/pred", find_references(tmp_path / "two/ref"), allow_missing=False)
+    save_volume(tmp_path / "many" / "P1" / "mask.nii.gz", ONE)
+    save_volume(tmp_path / "many" / "P1" / "label.nii.gz", ONE)
+    assert find_masks(tmp_path / "many") == {}
+
+
 def test_names_with_spaces_and_umlauts_work(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / "Fälle neu" / "Fall 1.nii.gz", ONE)
     assert [case.name for case in find_references(tmp_path / "Fälle neu")] == ["Fall 1"]
