@@ -117,7 +117,7 @@ def make_plan(
         raise refused("E-XVAL-02", where="max_epochs", found=repr(epochs), **text)
     root = data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
-    chosen = _folds(content, folds, protocol)
+    _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
     left = [Finding(**item) for item in content.get("left_out", [])] if data_list is None else []
     if strict:
@@ -128,6 +128,7 @@ def make_plan(
         refuse(left)
     listed = {entry["case"] for entry in entries}
     content = content | {"training": [item for item in content["training"] if item["case"] in listed]}
+    chosen = _folds(content, None, protocol)  # a fold of which nothing is left is neither trained nor scored
     keys = (*modalities, "label")
     inputs = {
         str(entry["case"]): {key: sha256_of(Path(str(entry[key]))) for key in keys if key in entry}

@@ -22,7 +22,9 @@ from monai_isles.errors import arguments_error, find_isles_error, memory_error, 
 
 EXIT_TERMINATED = 143
 _OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.signature(made).parameters}
-_COUNTS = ("max_epochs", "batch_size", "val_interval", "patience")
+_SIZES = ("grid", "patch", "border", "validation_step")
+_COUNTS = ("max_epochs", "batch_size", "val_interval", "patience", "grid", "patch", "validation_step", "widths")
+_METRICS = ("metric", "stop_metric")
 _JUDGED_ELSEWHERE = ("fold", "compile")
 
 
@@ -69,8 +71,12 @@ def _judge(files: Sequence[str], given: Mapping[str, Any]) -> None:
         known = f"settings {', '.join(sorted(first))}"
         raise refused("E-XVAL-02", where=", ".join(f"--{name}" for name in unknown), found=known)
     config.update(dict(given))
+    text = json.dumps(config.get(), default=str)
     for name, default in first.items():
         value = config.get(name)
+        if name in _METRICS and f'"{value}": {{' not in text:
+            one_of = ", ".join(sorted(set(re.findall(r'"(val_\w+)": \{', text))))
+            raise refused("E-TRAIN-22", where=f"--{name}", found=repr(value), wanted=f"one of {one_of}")
         if name not in _JUDGED_ELSEWHERE and (wanted := _wanted(name, default, value)):
             raise refused("E-TRAIN-22", where=f"--{name}", found=repr(value), wanted=wanted)
 
@@ -88,6 +94,9 @@ def _wanted(name: str, default: object, value: object) -> str | None:
         return None if fits else f"a {'whole ' * whole}number of at least {least}"
     if isinstance(default, list):
         fits = value is None or isinstance(value, list)
+        if isinstance(value, list) and default:
+            fits = not any(_wanted(name, default[0], one) for one in value)
+            fits = fits and (name not in _SIZES or len(value) == len(default))
         return None if fits else f"a list in quotes and brackets, such as {json.dumps(default)!r}"
     wrong = isinstance(default, str) and (number or isinstance(value, list))
     return "a text (a folder whose name is a number as ./5)" if wrong else None

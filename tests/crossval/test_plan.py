@@ -190,3 +190,14 @@ def test_a_case_with_a_missing_file_is_left_out_of_plan_and_list_and_strict_refu
     assert list(plan.left_out) == ["case_2"] and plan.left_out["case_2"].startswith("E-LIST-02")
     with pytest.raises(IslesError, match="E-LIST-02"):
         make_plan("clerigues", data_list=listed, dataset_dir=data, strict=True)
+
+
+def test_a_fold_of_which_no_case_is_left_is_neither_trained_nor_scored(plan: Callable[..., Plan]) -> None:
+    def lose(entries: list[dict]) -> None:
+        spread(entries)
+        entries[1]["label"] = "TRAINING/none.nii"
+
+    left = plan(lose, protocol="paper")
+    assert left.folds == (0, 2) and left.cases == {0: ["case_1"], 2: ["case_3"]} and list(left.left_out) == ["case_2"]
+    with pytest.raises(IslesError, match=r"E-XVAL-04(?s:.*)folds \[0, 2\]"):
+        plan(lose, protocol="nested")

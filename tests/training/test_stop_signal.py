@@ -109,6 +109,9 @@ def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UN
     (["--held_out", "5"], r"--held_out\n  found 5\n  fix   give a list in quotes and brackets"),
     (["--held_out", "1,2"], r"--held_out\n  found \(1, 2\)"),
     (["--modalities", "ct"], r"--modalities\n  found 'ct'\n(?s:.*)cbf"),
+    (["--maps", "[-1]"], r"--maps\n  found \[-1\]\n  fix   give a list in quotes and brackets(?s:.*)cbv"),
+    (["--widths", "[8, 0]"], r"--widths\n  found \[8, 0\]\n(?s:.*)256"),
+    (["--metric", "a"], r"--metric\n  found 'a'\n  fix   give one of val_dsc, val_loss"),
     (["--strict", "false"], r"--strict\n  found 'false'\n  fix   give True or False"),
     (["--output_dir", "2018"], r"--output_dir\n  found 2018\n(?s:.*)\./5"),
 ])  # fmt: skip
@@ -119,8 +122,16 @@ def test_a_value_of_another_kind_is_refused_before_the_work(
         run_with(monkeypatch, *options)
 
 
+@pytest.mark.parametrize("grid", ["[-1]", "[0, 128]", "[96]"])
+def test_a_grid_needs_two_sizes(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
+    with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--grid\n(?s:.*)\[96, 128\]"):
+        run_with(monkeypatch, "--grid", grid, files=str(UNET.with_name("fusion") / "train.json"))
+
+
 def test_values_that_fit_and_expressions_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fitting = "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true"
+    fitting = (
+        "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true --metric val_loss"
+    )
     nested = "--optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
     run_with(monkeypatch, *fitting.split(), *nested.split())
     (tmp_path / "more.json").write_text('{"seed": "five"}')  # as crossval writes its settings
