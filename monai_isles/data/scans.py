@@ -47,8 +47,9 @@ class SeriesInput:
 
 
 def read_perfusion_series(
-    path: str | Path, *, dt_s: UserTimes = None, series: str | None = None, slab_mm: float | None = None
-) -> SeriesInput:
+    path: str | Path, *, dt_s: UserTimes = None, series: str | None = None, slab_mm: float | None = None,
+    files: Sequence[Path] = (),
+) -> SeriesInput:  # fmt: skip
     """Read a CT perfusion series: a 4D NIfTI file, or a folder with one dynamic DICOM series.
 
     The options are those of ``read_series``; ``slab_mm`` may be 0.1 to 20.
@@ -58,7 +59,8 @@ def read_perfusion_series(
     if slab_mm is not None and not (path.is_dir() and 0.1 <= slab_mm <= 20):
         raise refused("E-USE-32", where=str(path), found=f"--slab-mm {slab_mm:g}")
     if path.is_dir():
-        return dicom_input(read_series(path, kind="ctp", dt_s=dt_s, series_uid=series, slab_mm=slab_mm), path)
+        found = read_series(path, kind="ctp", dt_s=dt_s, series_uid=series, slab_mm=slab_mm, files=files)
+        return dicom_input(found, path)
     require_asked(path, series)
     return _nifti(path, dt_s)
 

@@ -103,6 +103,11 @@ class StudyFiles:
         """Return one checksum over the content of all files."""
         return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in self.files)).hexdigest()
 
+    @property
+    def own_files(self) -> tuple[Path, ...]:
+        """Return the files of a series that was chosen among several, of this study or others; empty where all are."""
+        return self.files if self.uid else ()
+
     def absolute(self) -> StudyFiles:
         """Return the same study with absolute paths, for a process in another folder."""
         plain = str(Path(self.plain).absolute()) if self.plain and self.kind == "nifti" else self.plain
@@ -189,7 +194,8 @@ def read_study(
     study: StudyFiles, *, dt_s: UserTimes = None, resample: bool = False, slab_mm: float | None = None
 ) -> StudyImages:
     """Read the series and the plain CT; of one on another grid, and of ``resample``, see ``ct_on_grid``."""
-    series = read_perfusion_series(study.series, dt_s=dt_s, series=study.uid, slab_mm=slab_mm)
+    own = study.own_files
+    series = read_perfusion_series(study.series, dt_s=dt_s, series=study.uid, slab_mm=slab_mm, files=own)
     if study.plain is None:
         return StudyImages(series, None, study.notes)
     with collect_remarks() as remarks:
@@ -197,7 +203,7 @@ def read_study(
             if study.kind == "nifti":
                 plain, other = read_image(study.plain, kind="ct"), ""
             else:
-                still = read_series(study.series, series_uid=study.plain)
+                still = read_series(study.series, series_uid=study.plain, files=own)
                 grid = (still.affine, still.spacing_mm, study.path, "", still.affine, still.array.shape)
                 plain, other = Image(still.array, *grid), still.frame_of_reference_uid
         except IslesError as error:  # the series alone gives every result
@@ -299,7 +305,8 @@ def _dicom_study(
     """Describe the study of the series in time; one of several in a folder is named by the folder of its series."""
     still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
     bare = [item for item in still if not _contrast_agent(item.files[0])]
-    plain = bare[0] if len(bare) == 1 else None
+    original = [item for item in bare if not item.derived]  # not a projection over time, or a reformat of the other
+    plain = next((own[0] for own in (bare, original) if len(own) == 1), None)
     others = ", ".join(item.number or item.uid for item in still)
     why = f"{len(bare)} may be it" if bare else "a contrast agent was given"
     notes = (f"of the still series ({others}) none was used as the plain CT: {why}",) if still and not plain else ()

@@ -98,16 +98,19 @@ def _runs(group: Sequence[_Part]) -> list[list[_Part]]:
 
 
 def _slabs(group: Sequence[_Part]) -> list[list[_Part]]:
-    """Return the series as one run if they were taken at once, at places of their own in even steps."""
-    places = [place for part in group for place in part.places]
-    at_once = max(part.start_s for part in group) < min(part.end_s for part in group)
-    if len(group) < 2 or not at_once or len(set(places)) < len(places):
-        return []
-    first, *others = (np.array(place) for place in sorted(places, key=lambda place: (place[2], place[1], place[0])))
+    """Return the series that were taken at once, at places of their own that together have even steps."""
+    runs: list[list[_Part]] = []
+    for part in sorted(group, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
+        if not runs or part.start_s >= min(other.end_s for other in runs[-1]):
+            runs.append([])
+        runs[-1].append(part)
+    return [run for run in runs if len(run) > 1 and _in_even_steps([place for part in run for place in part.places])]
+
+
+def _in_even_steps(places: Sequence[tuple[float, ...]]) -> bool:
+    first, *others = (np.array(place) for place in sorted(places, key=lambda place: place[::-1]))
     steps = np.diff([0.0, *(float(np.linalg.norm(other - first)) for other in others)])
-    if np.ptp(steps) > 0.1 * steps.max() + 0.2:
-        return []
-    return [sorted(group, key=lambda part: (part.start_s, part.info.uid))]
+    return len(set(places)) == len(places) and float(np.ptp(steps)) <= 0.1 * float(steps.max()) + 0.2
 
 
 _CT = ("1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1", "1.2.840.10008.5.1.4.1.1.2.2")
@@ -188,8 +191,8 @@ class DicomFolder:
 
 
 @quietly()
-def scan_dicom(folder: str | Path) -> DicomFolder:
-    """Return the series of a folder and of the folders in it; no pixels are read.
+def scan_dicom(folder: str | Path, files: Sequence[Path] = ()) -> DicomFolder:
+    """Return the series of a folder and of the folders in it, or of some of their files; no pixels are read.
 
     Names and suffixes are ignored: a file is DICOM by its first bytes (``is_dicom``). DICOMDIR and hidden files are
     ignored. Localisers, secondary captures, reports and private objects are skipped, each with a finding. Series of
@@ -200,7 +203,7 @@ def scan_dicom(folder: str | Path) -> DicomFolder:
     if not folder.is_dir():
         raise _nothing(folder, "no such folder")
     strange, damaged = [], []
-    for path in _files(folder):
+    for path in files or _files(folder):
         if not is_dicom(path):
             strange.append(path.name)
             continue

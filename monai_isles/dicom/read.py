@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -88,7 +89,7 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 @quietly()
 def read_series(
     folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
-    dt_s: UserTimes = None, slab_mm: float | None = None,
+    dt_s: UserTimes = None, slab_mm: float | None = None, files: Sequence[Path] = (),
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
 
@@ -102,6 +103,7 @@ def read_series(
         interpolate: False refuses slabs that were taken at different times.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
+        files: the only ones to read, of a folder with several studies.
     Raises: those of ``dicom_clock``; ``E-DCM-*`` names the file, the position in mm, or the series; ``E-VAL-*`` for
     impossible values.
     Source: DICOM PS3.3; ``tests/dicom/test_read.py``, ``tests/phantom/test_dicom_writer.py``.
@@ -109,12 +111,12 @@ def read_series(
     >>> read_series(study, kind="ctp").array.shape
     (40, 64, 64, 1)
     """
-    dicom = scan_dicom(folder)
+    dicom = scan_dicom(folder, files)
     refuse(dicom.findings)
     info = _choose_series(dicom, Path(folder), series_uid, kind)
-    where, files = f"{folder}: series {info.number or info.uid}", dicom.files[info.uid]
-    require_readable(files, where, slab_mm)
-    frames = [frame for file in files for frame in frames_of(file)]
+    where, parts = f"{folder}: series {info.number or info.uid}", dicom.files[info.uid]
+    require_readable(parts, where, slab_mm)
+    frames = [frame for file in parts for frame in frames_of(file)]
     hounsfield = info.kind in ("ct", "ctp")
     units = require_scale(frames, where, hounsfield=hounsfield)
     stack = thicken(stack_frames(frames, where), slab_mm, where)
@@ -133,7 +135,7 @@ def read_series(
         rows = tuple(tuple((own - times[0]).tolist()) for own in taken.times_s[:: stack.thick][::order])
     array, affine = _to_ras(read, stack, hounsfield, timing)
     # values are checked and repaired as those of NIfTI files
-    findings += shown_inverted(files, array, where) if hounsfield else []
+    findings += shown_inverted(parts, array, where) if hounsfield else []
     settled = settle_values(array, kind=info.kind if hounsfield else None, where=where)
     refuse(settled.findings)
     return DicomSeries(
@@ -145,8 +147,8 @@ def read_series(
         units=units or ("HU" if hounsfield else ""),
         times_from=taken.clock.source if taken else "",
         slices=tuple((group[0].file.path, group[0].index) for group in read[::order]),
-        frame_of_reference_uid=files[0].text("FrameOfReferenceUID"),
-        tube_kv=tube_kv(files[0]),
+        frame_of_reference_uid=parts[0].text("FrameOfReferenceUID"),
+        tube_kv=tube_kv(parts[0]),
         slice_times_s=rows,
         interpolated=timing is not None,
         findings=[*findings, *settled.findings],

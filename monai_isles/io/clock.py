@@ -176,7 +176,7 @@ def _list_clock(values: Sequence[object], key: str, frames: int, name: str) -> C
         raise refused("E-TIME-05", where=where, found=f"{len(times)} values for {frames} frames")
     if None in times:
         raise refused("E-TIME-05", where=where, found=f"no time: {values[times.index(None)]!r:.40}")
-    stated = unwrap_midnight([round(value * 1e6) for value in times if value is not None])
+    stated = unwrap_summer_time(unwrap_midnight([round(value * 1e6) for value in times if value is not None]))
     if (np.diff(stated) <= 0).any():
         raise refused("E-TIME-04", where=where, found="times that do not rise")
     if _whole_seconds([stated]) and not _even([stated]):

@@ -64,7 +64,9 @@ def perfusion(
     studies = studies_of(places[0], measuring.series) if len(places) == 1 else []
     if len(studies) == 1:
         with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-            record, sha256 = measure_series(studies[0].series, out, replace(measuring, series=studies[0].uid))
+            record, sha256 = measure_series(
+                studies[0].series, out, replace(measuring, series=studies[0].uid), files=studies[0].own_files
+            )
             held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
         return record
     with RunFolder(out) as held:
@@ -79,14 +81,16 @@ def perfusion(
 
 
 def measure_series(
-    path: str | Path, out: Path, measuring: Measuring, *, stamp: Mapping[str, object] | None = None
-) -> tuple[dict[str, Any], str]:
+    path: str | Path, out: Path, measuring: Measuring, *, files: Sequence[Path] = (),
+    stamp: Mapping[str, object] | None = None,
+) -> tuple[dict[str, Any], str]:  # fmt: skip
     """Read, prepare, measure and write one series; return its record and the SHA-256 of its reference file.
 
     ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
     and ``perfusion.json``, the record with ``stamp``.
     """
-    series = read_perfusion_series(path, dt_s=measuring.dt_s, series=measuring.series, slab_mm=measuring.slab_mm)
+    options: dict[str, Any] = {key: getattr(measuring, key) for key in ("dt_s", "series", "slab_mm")}
+    series = read_perfusion_series(path, **options, files=files)
     spacing_mm, motion = series.like.spacing_mm, measuring.motion
     prepared = prepare_series(series.array, spacing_mm=spacing_mm, times_s=series.times_s, motion=motion)
     chosen: dict[str, Any] = {key: getattr(measuring, key) for key in ("method", "truncation", "smoothing_mm")}
@@ -148,5 +152,6 @@ def measure_one(task: Task, *, out: Path, measuring: Measuring) -> Record:
     stamp = {"version": __version__, "source_sha256": task.about.sha256(), "asked": asdict(measuring)}
     if done_before(folder / RECORD, stamp, [folder / f"{name}.nii.gz" for name in (*MAPS, "brain")]):
         return {"outcome": "done before"}
-    measure_series(task.about.series, folder, replace(measuring, series=task.about.uid), stamp=stamp)
+    study, measuring = task.about, replace(measuring, series=task.about.uid)
+    measure_series(study.series, folder, measuring, files=study.own_files, stamp=stamp)
     return {"outcome": "ok"}

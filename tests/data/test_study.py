@@ -140,6 +140,10 @@ def test_a_ct_with_a_contrast_agent_is_not_the_plain_ct(
     shutil.rmtree(folder / "ct")
     study = one_study(folder)
     assert study.plain == (used and f"1.2.{used}") and "".join(study.notes).endswith(note)
+    if agents == ("", ""):  # a projection over the times of the perfusion scan is not the plain CT
+        for path in (folder / "still_3").iterdir():
+            change(path, ImageType=["DERIVED", "SECONDARY", "MIP"])
+        assert one_study(folder).plain == "1.2.2"
 
 
 def test_the_phantoms_mark_is_found_above_the_file(tmp_path: Path) -> None:
@@ -374,6 +378,12 @@ def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp
     found = find_studies([flat])
     assert len(found) == 2 and all(re.fullmatch(r"study_[0-9a-f]{10}", name) for name in found)
     assert [len(study.files) for study in found.values()] == [26, 26]
+    slabs = Path(shutil.copytree(flat, tmp_path / "slabs"))
+    for path in slabs.glob("day_2_ctp*[13579]"):  # a series for each slab: nothing is said of the other study
+        change(path, SeriesInstanceUID="1.2.2.6")
+    first, second = (read_study(study).series for study in find_studies([slabs]).values())
+    assert np.array_equal(first.array, second.array)
+    assert [any("joined" in remark for remark in one.remarks) for one in (first, second)] == [False, True]
     same_day = Path(shutil.copytree(flat, tmp_path / "same_day"))
     for path in same_day.iterdir():
         change(path, StudyDate="20240101")  # perhaps one scan under two numbers

@@ -120,6 +120,15 @@ def test_the_slabs_of_a_shuttled_table_in_a_series_each_are_read_like_one_series
     assert ["2 series of one slab each" in one.found for one in parted.findings if one.code == "E-DCM-60"] == [True]
 
 
+def test_tracking_of_the_bolus_does_not_hinder_the_joining_of_slabs(write_tiny: Callable) -> None:
+    scan, folder = write_tiny("classic", 18, 3)
+    for n, path in enumerate(sorted((folder / "ctp").iterdir())):
+        change(path, SeriesInstanceUID=f"1.2.3.{9 if n < 15 else n % 3 // 2}")
+        if n < 15 and n % 3 != 1:
+            path.unlink()  # one slice, before the scan
+    assert np.array_equal(read_series(folder, kind="ctp").array, scan.ctp[5:])
+
+
 @pytest.mark.parametrize("why", ["two injections", "a gap between them", "another kernel", "mid-scan times"])
 def test_slabs_that_are_not_certainly_of_one_scan_are_not_joined(write_tiny: Callable, why: str) -> None:
     _, folder = write_tiny("classic", 12, 4)

@@ -27,6 +27,7 @@ def write(path: Path, step: float, unit: str = "sec", **beside: object) -> Path:
 
 UNEVEN = [0, 1.3, 2.6, 3.9, 5.2, 6.5, 7.8, 9.1, 13, 16.9, 20.8, 24.7]
 OF_DAY = [f"23:59:{50 + t:09.6f}" if t < 10 else f"00:00:{t - 10:09.6f}" for t in UNEVEN]
+SUMMER = [f"02:59:{50 + t:09.6f}" if t < 10 else f"02:00:{t - 10:09.6f}" for t in UNEVEN]  # set back by an hour
 
 
 @pytest.mark.parametrize(("step", "unit", "beside", "second", "last", "source"), [
@@ -40,6 +41,7 @@ OF_DAY = [f"23:59:{50 + t:09.6f}" if t < 10 else f"00:00:{t - 10:09.6f}" for t i
     (24.7 / 11, "sec", {"VolumeTiming": UNEVEN}, 1.3, 24.7, "VolumeTiming of s.json"),
     (1.0, "unknown", {"FrameTimesStart": [5 + t for t in UNEVEN]}, 1.3, 24.7, "FrameTimesStart of s.json"),
     (0.0, "unknown", {"AcquisitionTime": OF_DAY}, 1.3, 24.7, "AcquisitionTime of s.json"),
+    (0.0, "unknown", {"AcquisitionTime": SUMMER}, 1.3, 24.7, "AcquisitionTime of s.json"),
     (1.3, "sec", {"EchoTime": 3}, 1.3, 14.3, "pixdim[4]"),
     (0.0, "sec", {"FrameTimesStart": [f"{t:.1f}" for t in UNEVEN]}, 1.3, 24.7, "FrameTimesStart of s.json"),
     (0.0, "sec", {"FrameTimesStart": UNEVEN, "VolumeTiming": UNEVEN}, 1.3, 24.7, "FrameTimesStart of s.json"),
