@@ -19,6 +19,7 @@ from monai.bundle import run as run_bundle
 from monai.utils import ensure_tuple
 
 from monai_isles.errors import arguments_error, find_isles_error, memory_error, refused
+from monai_isles.training.distributed import pick_device
 
 EXIT_TERMINATED = 143
 _OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.signature(made).parameters}
@@ -98,6 +99,10 @@ def _wanted(name: str, default: object, value: object) -> str | None:
             fits = not any(_wanted(name, default[0], one) for one in value)
             fits = fits and (name not in _SIZES or len(value) == len(default))
         return None if fits else f"a list in quotes and brackets, such as {json.dumps(default)!r}"
+    if isinstance(default, dict) and not isinstance(value, dict | None) and name != "dataset_dir":
+        if name == "device" and value != "auto" and pick_device(str(value)):
+            return None
+        return "one argument of it: " + ", ".join(f"--{name}#{key} VALUE" for key in default if key != "_target_")
     wrong = isinstance(default, str) and (number or isinstance(value, list))
     return "a text (a folder whose name is a number as ./5)" if wrong else None
 

@@ -112,6 +112,8 @@ def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UN
     (["--maps", "[-1]"], r"--maps\n  found \[-1\]\n  fix   give a list in quotes and brackets(?s:.*)cbv"),
     (["--widths", "[8, 0]"], r"--widths\n  found \[8, 0\]\n(?s:.*)256"),
     (["--metric", "a"], r"--metric\n  found 'a'\n  fix   give one of val_dsc, val_loss"),
+    (["--loss", "dice"], r"--loss\n  found 'dice'\n  fix   give one argument of it: "),
+    (["--device", "auto"], r"--device\n  found 'auto'\n  fix   give one argument of it: --device#name VALUE"),
     (["--strict", "false"], r"--strict\n  found 'false'\n  fix   give True or False"),
     (["--output_dir", "2018"], r"--output_dir\n  found 2018\n(?s:.*)\./5"),
 ])  # fmt: skip
@@ -122,6 +124,12 @@ def test_a_value_of_another_kind_is_refused_before_the_work(
         run_with(monkeypatch, *options)
 
 
+def test_a_gpu_that_is_not_there_is_refused_before_the_work(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("torch.cuda.is_available", lambda: False)
+    with pytest.raises(IslesError, match=r"E-RUN-20(?s:.*)--device cpu"):
+        run_with(monkeypatch, "--device", "cuda")
+
+
 @pytest.mark.parametrize("grid", ["[-1]", "[0, 128]", "[96]"])
 def test_a_grid_needs_two_sizes(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
     with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--grid\n(?s:.*)\[96, 128\]"):
@@ -129,11 +137,9 @@ def test_a_grid_needs_two_sizes(monkeypatch: pytest.MonkeyPatch, grid: str) -> N
 
 
 def test_values_that_fit_and_expressions_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    fitting = (
-        "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true --metric val_loss"
-    )
-    nested = "--optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
-    run_with(monkeypatch, *fitting.split(), *nested.split())
+    fitting = "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true"
+    nested = "--device cpu --optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
+    run_with(monkeypatch, *fitting.split(), *nested.split(), "--metric", "val_loss")
     (tmp_path / "more.json").write_text('{"seed": "five"}')  # as crossval writes its settings
     with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--seed\n  found 'five'"):
         run_with(monkeypatch, files=repr([str(UNET / "train.json"), str(tmp_path / "more.json")]))
