@@ -139,12 +139,12 @@ class Bundle:
     def file(self, name: str) -> Path:
         """Return a config file.
 
-        Raises: ``E-INF-10`` no ``inference.json``, ``E-XVAL-01`` no other config of this plain name.
+        Raises: ``E-INF-10`` no bundle or no ``inference.json``, ``E-XVAL-01`` no other config of this plain name.
         """
         path = self.find(name)
         if path is not None:
             return path
-        if name == INFERENCE:
+        if name == INFERENCE or not self.root.exists():
             known = "" if self.root.exists() else f"; bundles with a name: {', '.join(sorted(known_bundles()))}"
             raise refused("E-INF-10", where=str(self.root), found=f"no inference.json{known}")
         names = {path.name for path in self._files() if path.suffix == ".json"} | self._rows().keys()

@@ -260,6 +260,8 @@ def export_bundle(
 
 def _require_complete(bundle: Bundle, weights: Path) -> None:
     source = bundle.root
+    if not source.exists():
+        bundle.file(INFERENCE)  # raises, with the names of the known bundles
     missing = [name for name in NEEDED if not (source / name).is_file()]
     if not weights.is_file() and (missing or weights != bundle.weights or build_network(bundle).state_dict()):
         missing.append(str(weights))

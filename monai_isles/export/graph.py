@@ -82,8 +82,9 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     _write_script(network, script, metadata, inference)
     _write_onnx(network, onnx, windows[-1], sizes)
     with _converting("TorchScript", network):
-        runners = {script: torch.jit.load(str(script), map_location="cpu"), onnx: _onnx_runner(onnx)}
-    return {path: require_agreement(network, run, windows, path) for path, run in runners.items()}
+        made = {script: require_agreement(network, torch.jit.load(str(script), "cpu"), windows, script)}
+    with _converting("ONNX", network):
+        return made | {onnx: require_agreement(network, _onnx_runner(onnx), windows, onnx)}
 
 
 def require_agreement(
@@ -154,11 +155,20 @@ def _converting(kind: str, network: nn.Module) -> Iterator[None]:
             warnings.simplefilter("ignore", DeprecationWarning)
             warnings.simplefilter("ignore", FutureWarning)  # what torch 2.14 makes of the former
             yield
-    except (RuntimeError, torch.jit.frontend.FrontendError) as error:
+    except _conversion_faults() as error:
         faults = " ".join(str(error).split())[:400]
         raise refused("E-EXP-07", where=type(network).__name__, found=faults, kind=kind) from error
     finally:
         notes.setLevel(level)
+
+
+def _conversion_faults() -> tuple[type[Exception], ...]:
+    """Return the errors of PyTorch's converters and those of ONNX Runtime, which have no class in common."""
+    from onnxruntime.capi import onnxruntime_pybind11_state
+
+    members = vars(onnxruntime_pybind11_state).values()
+    found = [kind for kind in members if isinstance(kind, type) and issubclass(kind, Exception)]
+    return RuntimeError, torch.jit.frontend.FrontendError, *found
 
 
 def _onnx_runner(path: Path) -> Callable[[Tensor], Tensor]:

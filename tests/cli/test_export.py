@@ -51,6 +51,16 @@ def test_export_without_weights_is_refused(bundle: Path, tmp_path: Path, capsys:
     assert said.startswith("E-EXP-01") and "--weights" in said
 
 
+@pytest.mark.parametrize("verb", ["export", "crossval"])
+def test_a_bundle_that_is_not_there_is_answered_with_those_that_have_a_name(
+    verb: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    words = ["--data-list", "list.json", "--dataset-dir", str(tmp_path)] if verb == "crossval" else []
+    assert main([verb, str(tmp_path / "bundles/clerigues"), "--out", str(tmp_path / "out"), *words]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("E-INF-10: no bundle there") and "clerigues_mri" in said
+
+
 def test_export_of_an_unsafe_bundle_exits_5(bundle: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (bundle / "train.json").write_text(json.dumps({"network_def": {"_target_": "os.system"}}), encoding="utf-8")
     assert main(["export", str(bundle), "--out", str(tmp_path / "out"), "--weights", str(tmp_path / "model.pt")]) == 5

@@ -103,6 +103,12 @@ def test_a_network_that_cannot_be_scripted_is_named(tmp_path: Path) -> None:
         write_graphs(Wordy(), tmp_path, metadata=declared(2, 2, ["8*n", "8*n"]), inference={})
 
 
+def test_a_fault_of_onnx_runtime_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("monai_isles.export.graph._write_onnx", lambda network, path, *rest: path.write_bytes(b"none"))
+    with pytest.raises(IslesError, match="E-EXP-07: network cannot be turned into ONNX\n.*Conv2d(?s:.*)Protobuf"):
+        write_graphs(nn.Conv2d(2, 2, 1), tmp_path, metadata=declared(2, 2, ["8*n", "8*n"]), inference={})
+
+
 @pytest.mark.parametrize("offset", [2e-4, float("nan")])
 def test_a_graph_that_computes_something_else_is_refused(offset: float) -> None:
     network = nn.Conv2d(1, 1, 1)
