@@ -13,7 +13,7 @@ from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders
 from monai_isles.data.layouts import DICOM, scan_layout, unused_images
 from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
-from monai_isles.dicom.find import perfusion_series, scan_dicom
+from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
@@ -55,6 +55,7 @@ def _series_findings(folder: str | Path, *, several: bool = False) -> list[Findi
         if usable:
             fix = "no action is needed for a study without perfusion: predict-series and perfusion leave it out"
         findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=found, fix=fix))
+    findings += studies_without(seen.series, str(folder))
     for study in {item.study_uid for item in measured}:
         if len(listed := [str(item) for item in measured if item.study_uid == study]) > 1:
             findings.append(
@@ -65,7 +66,7 @@ def _series_findings(folder: str | Path, *, several: bool = False) -> list[Findi
             )  # fmt: skip
     for item in usable:
         try:
-            series = read_series(folder, series_uid=item.uid)
+            series = read_series(folder, series_uid=item.uid, files=item.files)
             findings += [finding for finding in series.findings if finding not in findings]
         except IslesError as error:
             fault = as_finding(error)  # of a series beside the one that is measured it stops nothing

@@ -19,12 +19,12 @@ from monai_isles.cohort.task import FAULTS, Record, failed_record
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked, require_own_names
-from monai_isles.dicom.find import SeriesInfo, perfusion_series
+from monai_isles.dicom.find import SeriesInfo, perfusion_series, studies_without
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
-from monai_isles.io.findings import collect_remarks
+from monai_isles.io.findings import collect_remarks, tell
 from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement_vox
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
@@ -295,6 +295,8 @@ def _dicom(path: Path, series: str | None) -> list[StudyFiles]:
     days = {tuple(read_words(part[0].files[0], ("PatientID", "StudyDate")) or ()) for part in parts}
     if len({item.study_uid for item in results}) == 1 or not uids or len(days) < len(parts):
         return [_dicom_study(path, dynamic, results, series)]
+    for remark in studies_without(results, str(path)):
+        tell(remark)
     own = [part[0].uid if len(part) == 1 else series for part in parts]  # of several none is taken: it is refused
     return [_dicom_study(path, part, results, uid, mixed=len(parts) > 1) for part, uid in zip(parts, own, strict=True)]
 

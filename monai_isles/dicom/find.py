@@ -181,6 +181,17 @@ def perfusion_series(series: Sequence[SeriesInfo]) -> list[SeriesInfo]:
     return result
 
 
+def studies_without(series: Sequence[SeriesInfo], where: str) -> list[Finding]:
+    """Return a remark on every study that holds no perfusion scan beside one that does."""
+    measured = {item.study_uid for item in perfusion_series(series)}
+    others: dict[str, list[str]] = {}
+    for item in series:
+        if item.usable and measured and item.study_uid not in measured:
+            others.setdefault(item.study_uid, []).append(str(item))
+    words = {"fault": "a study without perfusion is left out", "fix": "no action is needed for a follow-up"}
+    return [finding("E-DCM-03", WARNING, where=where, found="; ".join(text[:8]), **words) for text in others.values()]
+
+
 @dataclass
 class DicomFolder:
     """Hold the content of a folder: series with their files, and findings, with the errors of damaged files."""

@@ -65,7 +65,7 @@ def test_a_fault_of_another_series_is_a_warning_and_two_perfusion_scans_are_an_e
     for path in list((dicom.folder.parent / "ct").iterdir()):
         dicom.change(path, StudyInstanceUID="1.2", FrameOfReferenceUID=f"1.2.{path.name[-1]}")
     found = check_series(dicom.folder.parent)[0]
-    assert [(one.code, one.severity) for one in found] == [("E-DCM-22", "warning")]
+    assert [(one.code, one.severity) for one in found] == [("E-DCM-03", "warning"), ("E-DCM-22", "warning")]
     (dicom.folder.parent / "thin").mkdir()
     for path in dicom.files:
         other = dicom.folder.parent / "thin" / path.name

@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 
+from monai_isles.data.checks import check_series
 from monai_isles.data.layouts import find_cases, scan_layout
 from monai_isles.data.scans import read_perfusion_series
 from monai_isles.data.study import find_studies, name_studies, read_study, study_places
@@ -366,6 +367,10 @@ def test_series_of_several_studies_in_a_folder_each_are_their_studies(two_days: 
         assert {path.parent.name for path in study.files} == {f"day_{day}_ct", f"day_{day}_ctp"}
         assert study.uid == f"1.2.{day}.5" and read_study(study).plain_ct is not None
     shutil.rmtree(two_days / "day_2_ctp")  # a follow-up without perfusion
+    with collect_remarks() as remarks:
+        find_studies([two_days])
+    assert [(one.code, "series 2 ct" in one.found) for one in remarks] == [("E-DCM-03", True)]
+    assert [one.code for one in check_series(two_days)[0]] == ["E-DCM-03"]
     assert list(one_study(two_days).files) == sorted(one_study(two_days).files)
     assert {path.parent.name for path in one_study(two_days).files} == {"day_1_ct", "day_1_ctp"}
 
