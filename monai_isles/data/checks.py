@@ -16,10 +16,11 @@ from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_
 from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
+from monai_isles.io.clock import nifti_clock
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.read import Image, inspect_image, require_same_grid
 from monai_isles.io.values import noise_findings, unmeasured_findings
-from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
+from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
 from monai_isles.progress import progress
 
 _ANATOMY = ("flair", "t1", "t1c", "t2")
@@ -220,6 +221,12 @@ def _check_case(
         if image is None:
             continue
         images[key] = image
+        if key == "ctp" and image.frames is not None:
+            try:
+                nifti_clock(path, image.frames)
+            except IslesError as error:  # beside all maps, bundles go on without the series
+                needed = any(name not in scan.files for name in PERFUSION_MAPS)
+                findings.append(replace(as_finding(error), severity=ERROR if needed else WARNING))
         if key == LABEL and not about and not image.data.any():
             findings.append(finding("E-LBL-02", WARNING, where=where, found="0 lesion voxels"))
         if key == chief and seen.setdefault(image.sha256, where) != where:

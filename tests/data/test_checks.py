@@ -200,3 +200,20 @@ def test_flair_on_a_grid_of_its_own_is_remarked_beside_diffusion(tmp_path: Path,
     save("mask", 4, 30.0)
     save("adc", 4, 60.0)
     assert codes(check_folder(tmp_path / "d")[0]) == ["error E-GEOM-03", "error E-GEOM-03", "warning E-GEOM-04"]
+
+
+def test_a_series_without_a_clock_is_an_error_where_no_maps_stand_in_for_it(tmp_path: Path) -> None:
+    folder, rng = tmp_path / "plain", np.random.default_rng(0)
+    folder.mkdir()
+    series, maps = ("p1_ctp", "p2_ctp"), ("p2_cbf", "p2_cbv", "p2_mtt", "p2_tmax")
+    for name in (*series, *maps):
+        frames = (30,) if name in series else ()
+        image = nibabel.Nifti1Image(40 * rng.random((24, 24, 2, *frames), dtype=np.float32), np.diag([6.0, 6, 5, 1]))
+        nibabel.save(image, folder / f"{name}.nii.gz")
+    found, scans = check_folder(folder)
+    clock = [(one.case, one.severity) for one in found if one.code == "E-TIME-01"]
+    assert clock == [("training p1", "error"), ("training p2", "warning")]
+    assert cases_left_out(found, scans)["predict"] == ["training p1"]
+    for name in ("p1", "p2"):
+        (folder / f"{name}_ctp.json").write_text('{"RepetitionTime": 1.5}')
+    assert not [one for one in check_folder(folder)[0] if one.code == "E-TIME-01"]
