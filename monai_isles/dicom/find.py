@@ -17,7 +17,7 @@ from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pyd
 from monai_isles.dicom.pixels import read_pixels, require_grey
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import SHORTEST_STEP_S
+from monai_isles.io.clock import SECOND_US, SHORTEST_STEP_S, unwrap_midnight, unwrap_summer_time
 from monai_isles.io.findings import WARNING, Finding, as_finding, finding
 
 FEWEST_SERIES = {"ct": 5, "ctp": 2}
@@ -41,7 +41,8 @@ def join_series(dicom: DicomFolder) -> None:
             part = _part_of(info, dicom.files[info.uid]) if info.usable and info.kind in FEWEST_SERIES else None
             if part is not None and not (slabs and (info.kind == "ct" or part.relative)):
                 groups.setdefault(part.look if slabs else (*part.look, part.places), []).append(part)
-        for run in (run for group in groups.values() for run in (_slabs(group) if slabs else _runs(group))):
+        parted = _slabs if slabs else _runs
+        for run in (run for group in groups.values() for run in parted(_in_time(group))):
             first, rest = run[0].info, {part.info.uid for part in run[1:]}
             files = dicom.files[first.uid] = [file for part in run for file in dicom.files[part.info.uid]]
             paths, frames = tuple(file.path for file in files), sum(part.info.frames for part in run)
@@ -57,18 +58,26 @@ def join_series(dicom: DicomFolder) -> None:
 
 @dataclass(frozen=True)
 class _Part:
-    """Hold a series that may be a part of a scan: its grid, its times in s, the places (x, y, z) of one in time."""
+    """Hold a series that may be a part of a scan: its grid, its times, the places (x, y, z) of one in time."""
 
     info: SeriesInfo
     look: tuple
-    start_s: float
-    end_s: float
+    times_us: Sequence[int]
     places: frozenset = frozenset()
     relative: bool = False  # GE's mid-scan time, whose start another series need not share
 
+    @property
+    def start_s(self) -> float:
+        return min(self.times_us) / SECOND_US
+
+    @property
+    def end_s(self) -> float:
+        """Return the time of the last slice; of a still series that of its first."""
+        return self.start_s if self.info.kind == "ct" else max(self.times_us) / SECOND_US
+
 
 def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
-    """Return a series with the times of its first and last slice by one attribute; a still one has the first alone."""
+    """Return a series with the times of its slices by one attribute, None where they are not all known."""
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
@@ -76,20 +85,27 @@ def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
     key = next((key for key in _TIMES if all(key in frame.times_us for frame in frames)), None)
     if key is None:
         return None
-    first, times_s = frames[0], [frame.times_us[key] / 1e6 for frame in frames]
+    first, times_us = frames[0], [frame.times_us[key] for frame in frames]
     grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
     same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
     if info.kind == "ct":
-        return _Part(info, (*same, grid, key), min(times_s), min(times_s))
+        return _Part(info, (*same, grid, key), times_us)
     places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)
     relative = any("MidScanTime" in frame.times_us for frame in frames)
-    return _Part(info, (*same, grid, key), min(times_s), max(times_s), places, relative)
+    return _Part(info, (*same, grid, key), times_us, places, relative)
+
+
+def _in_time(group: Sequence[_Part]) -> list[_Part]:
+    """Return series in the order of time, by one clock across midnight and a change of summer time."""
+    flat = iter(unwrap_summer_time(unwrap_midnight([time for part in group for time in part.times_us])))
+    timed = [replace(part, times_us=[next(flat) for _ in part.times_us]) for part in group]
+    return sorted(timed, key=lambda part: (part.start_s, part.end_s, part.info.uid))
 
 
 def _runs(group: Sequence[_Part]) -> list[list[_Part]]:
     """Return the series that follow one another in time without a gap; none if two overlap."""
     runs: list[list[_Part]] = []
-    for part in sorted(group, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
+    for part in group:
         if not runs or part.start_s - runs[-1][-1].end_s > LONGEST_GAP_S:
             runs.append([])
         runs[-1].append(part)
@@ -100,7 +116,7 @@ def _runs(group: Sequence[_Part]) -> list[list[_Part]]:
 def _slabs(group: Sequence[_Part]) -> list[list[_Part]]:
     """Return the series that were taken at once, at places of their own that together have even steps."""
     runs: list[list[_Part]] = []
-    for part in sorted(group, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
+    for part in group:
         if not runs or part.start_s >= min(other.end_s for other in runs[-1]):
             runs.append([])
         runs[-1].append(part)

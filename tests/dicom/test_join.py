@@ -55,6 +55,21 @@ def test_the_joined_series_is_the_scan_exactly(parted: tuple[CaseArrays, Path]) 
     assert "6 series of one time each, 7.5 s from first to last" in told.found
 
 
+@pytest.mark.parametrize("clock", ["midnight", "summer time"])
+def test_times_on_both_sides_of_midnight_or_of_a_change_of_summer_time_are_joined(parted, clock: str) -> None:
+    """Without dates; the frames before were left out, and a scan of two parts was refused."""
+    scan, folder = parted
+    for t in range(FRAMES):
+        for path in (folder / f"time_{t}").iterdir():
+            late = 1.5 * t >= 4
+            hour = {"midnight": "0000" if late else "2359", "summer time": "0200" if late else "0259"}[clock]
+            change(path, AcquisitionTime=f"{hour}{1.5 * t - 4 + 60 * (not late):04.1f}", AcquisitionDate="")
+    for path in (folder / "ct").iterdir():
+        change(path, AcquisitionTime="234500" if clock == "midnight" else "024500", AcquisitionDate="")
+    series = read_series(folder, kind="ctp")
+    assert np.array_equal(series.array, scan.ctp) and series.dt_s == pytest.approx(1.5)
+
+
 def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArrays, Path]) -> None:
     scan, folder = parted
     study = one_study(folder)
