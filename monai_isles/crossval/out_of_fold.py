@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -25,6 +25,7 @@ from monai_isles.progress import progress
 
 PREDICTIONS, PREDICTED = "predictions", "predicted.json"
 _MACHINE = ("E-CACHE-", "E-COH-", "E-FILE-10", "E-RUN-")
+_OF_A_CASE = ("E-DIM-", "E-FILE-", "E-GEOM-", "E-LBL-", "E-TIME-", "E-VAL-")
 CaseMap = Callable[[Case], tuple[np.ndarray, Image]]
 Row = dict[str, Any]
 
@@ -89,6 +90,22 @@ class OutOfFold:
         """Return a case's probability map and its reference, see ``read_map``."""
         return read_map(case, self.path(case))
 
+    def with_masks(self) -> OutOfFold:
+        """Return this without the cases whose mask cannot be read or has another grid: they were not trained on."""
+        reasons: dict[str, str] = {}
+        for case in progress(self.cases, "checking masks"):
+            try:
+                self.read(case)
+            except IslesError as error:
+                if str(case.label) not in f"{error.where} {error.found}" or error.code.startswith(_MACHINE):
+                    raise
+                reasons[case.name] = str(error)
+        if len(reasons) == len(self.cases):
+            text = {"fault": "no mask fits", "fix": "correct the masks, and cross-validate again into another --out"}
+            raise refused("E-SRCH-02", where=str(self.folder), found="; ".join(reasons.values()), **text)
+        cases = [case for case in self.cases if case.name not in reasons]
+        return replace(self, cases=cases, left_out=self.left_out | reasons)
+
 
 def read_map(case: Case, path: Path) -> tuple[np.ndarray, Image]:
     """Return a probability map of a case and its reference, both on one grid. Shapes: ``(H, W, D)``."""
@@ -127,6 +144,10 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     missing = [case.name for case in cases if not result.path(case).is_file()]
     written = [read_record(folder / f"fold_{fold}" / PREDICTED).get("cases", {}) for fold in plan.folds]
     faults = {name: str(record.get("error", "")) for made in written for name, record in made.items()}
+    for fold, ended in read_record(folder / "run.json").get("folds", {}).items():
+        _, _, text = str(ended.get("error", "")).partition("\n")
+        if text.startswith(_OF_A_CASE):  # no case of the fold could be read, so no network was trained for it
+            faults |= dict.fromkeys(plan.cases[int(fold)], text)
     # a fault of the case comes again with a repetition, one of the machine may not
     own = {name: text for name, text in faults.items() if text.startswith("E-") and not text.startswith(_MACHINE)}
     reasons = {name: own[name] for name in missing if name in own}
@@ -134,8 +155,9 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     if len(missing) > len(reasons) or not result.cases:
         found = f"{len(missing)} of {len(cases)} cases: {', '.join(missing)}"
         raise refused("E-SRCH-02", where=str(folder / PREDICTIONS), found=found)
-    foreign = []
-    own = {fold: sha256_of(folder / f"fold_{fold}" / "model.pt") for fold in plan.folds}
+    foreign, left = [], tuple(sorted({cast(int, case.fold) for case in result.cases}))
+    result = replace(result, plan=replace(plan, folds=left))
+    own = {fold: sha256_of(folder / f"fold_{fold}" / "model.pt") for fold in left}
     for case in result.cases:
         stamp = {"weights_sha256": [own[cast(int, case.fold)]]}
         if not done_before(result.path(case).with_name("result.json"), stamp):

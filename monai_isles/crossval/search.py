@@ -59,8 +59,8 @@ def search_folder(
         nested: the same cross-validation by the nested protocol; adds the optimism of the paper's in Dice points.
     Source: Clerigues 2019, section 3.3 and 4.1; ``tests/cli/test_search.py``.
     """
-    predictions = find_out_of_fold(folder)
-    other = None if nested is None else find_out_of_fold(nested)
+    predictions = find_out_of_fold(folder).with_masks()
+    other = None if nested is None else find_out_of_fold(nested).with_masks()
     if other is not None:
         require_pair(predictions, other)
     bootstrap = {"resamples": resamples, "seed": seed}

@@ -168,6 +168,37 @@ def test_a_case_that_cannot_be_predicted_is_left_out(make: Make, fault: str, cod
         assert (content["cases"], content["left_out"]) == (5, {"case_1b": fault})
 
 
+@pytest.mark.parametrize(("fault", "code"), [("E-FILE-05: file is cut short", 3), ("E-TRAIN-03: no number", 4)])
+def test_a_fold_of_which_no_case_could_be_read_is_left_out(make: Make, fault: str, code: int, capsys) -> None:
+    folder = make()
+    (folder / "fold_1/model.pt").unlink()
+    for case in ("case_1a", "case_1b"):
+        (folder / f"predictions/{case}/probability.nii.gz").unlink()
+    ended = {"outcome": "failed", "step": "training", "error": f"ended with code 4, see training.log\n{fault}"}
+    publish_json(folder / "run.json", {"folds": {"0": {"outcome": "ok"}, "1": ended, "2": {"outcome": "ok"}}})
+    assert main(["search", str(folder)]) == code
+    if code == 3:
+        assert f"case_1a: left out\n  {fault}" in capsys.readouterr().out
+        content = json.loads((folder / "search/search.json").read_text())
+        assert (content["cases"], content["left_out"]) == (4, dict.fromkeys(("case_1a", "case_1b"), fault))
+
+
+@pytest.mark.parametrize("code", ["E-FILE-05", "E-GEOM-04"])
+def test_a_case_whose_mask_cannot_be_scored_is_left_out(make: Make, code: str, capsys) -> None:
+    folder = make()
+    for number, case in enumerate(f"case_{fold}{scan}" for fold in FOLDS for scan in "ab"):
+        path = folder.parent / f"data/{case}/ref.nii.gz"
+        if code == "E-GEOM-04":
+            save(path, maps(0)[1][:, :, [0, 1, 1]])
+        else:
+            path.write_bytes(path.read_bytes()[:90])
+        if number == 0:
+            assert main(["search", str(folder)]) == 3
+            assert f"{case}: left out\n  {code}" in capsys.readouterr().out
+    assert main(["search", str(folder)]) == 4
+    assert "E-SRCH-02: no mask fits" in capsys.readouterr().err
+
+
 def test_what_is_no_cross_validation_or_not_complete_is_refused(make: Make, tmp_path: Path, capsys) -> None:
     assert main(["search", str(tmp_path)]) == 4
     assert "E-SRCH-01: no cross-validation there" in capsys.readouterr().err
