@@ -288,7 +288,7 @@ def _dicom(path: Path, series: str | None) -> list[StudyFiles]:
     Two of one patient and one day may be one scan under two numbers: then one series is asked for, as within a study.
     """
     results = [item for item in find_series(path) if item.usable]
-    dynamic = [item for item in results if item.kind == "ctp" and series in (None, item.uid, item.number)]
+    dynamic = [item for item in results if item.kind == "ctp" and item.named(series)]
     dynamic = perfusion_series(dynamic) if series is None else dynamic
     uids = dict.fromkeys(item.study_uid for item in dynamic)
     parts = [[item for item in dynamic if item.study_uid == uid] for uid in uids]

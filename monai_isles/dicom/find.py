@@ -47,7 +47,8 @@ def join_series(dicom: DicomFolder) -> None:
             files = dicom.files[first.uid] = [file for part in run for file in dicom.files[part.info.uid]]
             paths, frames = tuple(file.path for file in files), sum(part.info.frames for part in run)
             places = sum(part.info.places for part in run) if slabs else first.places
-            joined = replace(first, kind="ctp", files=paths, frames=frames, places=places)
+            parts = tuple(name for part in run for name in (part.info.uid, part.info.number, *part.info.parts))
+            joined = replace(first, kind="ctp", files=paths, frames=frames, places=places, parts=parts)
             dicom.series = [joined if item.uid == first.uid else item for item in dicom.series if item.uid not in rest]
             each = "one slab each" if slabs else "one time each" if first.kind == "ct" else "one scan"
             last_s = max(part.end_s for part in run)
@@ -147,6 +148,7 @@ class SeriesInfo:
         reason: why it is passed over, empty where it can be read.
         places: positions of slices.
         derived: by its image type it was computed from another series.
+        parts: UIDs and numbers of the series that were joined to it.
     """
 
     uid: str
@@ -162,6 +164,11 @@ class SeriesInfo:
     reason: str = ""
     places: int = 1
     derived: bool = False
+    parts: tuple[str, ...] = ()
+
+    def named(self, series: str | None) -> bool:
+        """Return whether a UID or number is that of this series, or of one that was joined to it; any if None."""
+        return series in (None, self.uid, self.number, *self.parts)
 
     @property
     def usable(self) -> bool:

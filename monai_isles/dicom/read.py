@@ -193,9 +193,7 @@ def _interpolate(pictures: np.ndarray, own_s: np.ndarray, times_s: np.ndarray) -
 
 
 def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, kind: str | None) -> SeriesInfo:
-    wanted = [
-        item for item in content.series if series_uid in (None, item.uid, item.number) and kind in (None, item.kind)
-    ]
+    wanted = [item for item in content.series if item.named(series_uid) and kind in (None, item.kind)]
     usable = [item for item in wanted if item.usable]
     if kind == "ctp" and series_uid is None:
         usable = perfusion_series(usable)
@@ -208,7 +206,7 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
     listed = "; ".join(str(item) for item in (usable or wanted or content.series)[:8])
     if usable:
         raise refused("E-DCM-04", where=str(folder), found=listed)
-    if series_uid is not None and not wanted:
+    if not any(item.named(series_uid) for item in content.series):
         raise refused("E-DCM-05", where=f"{folder}: {series_uid}", found=listed)
     code = "E-DCM-15" if any("colours" in item.reason for item in wanted) else "E-DCM-03"
     fix = "export the original CT or MR series, or maps as grey values with rescale or units"

@@ -9,7 +9,7 @@ import numpy as np
 import pydicom
 import pytest
 
-from monai_isles.data.study import read_study
+from monai_isles.data.study import find_studies, read_study
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
@@ -50,6 +50,13 @@ def test_the_joined_series_is_the_scan_exactly(parted: tuple[CaseArrays, Path]) 
     assert [(one.kind, one.frames) for one in found] == [("ct", DEPTH), ("ctp", FRAMES * DEPTH)]
     series = read_series(folder, kind="ctp")
     assert np.array_equal(series.array, scan.ctp) and series.dt_s == pytest.approx(scan.dt_s)
+    (study,) = find_studies([folder / "time_3" / "IM00010"]).values()  # alone in its folder: one time is no scan
+    with pytest.raises(IslesError, match="E-DCM-03"):
+        read_study(study)
+    for path in list(folder.glob("time_*/*")):
+        path.rename(folder / path.name)
+    (study,) = find_studies([folder / "IM00010"]).values()  # a file stands for its series, which was joined
+    assert np.array_equal(read_study(study).series.array, scan.ctp)
     assert found[1].uid == "1.2.3.0" and {path.parent.name for path, _ in series.slices} == {"time_0"}
     (told,) = [one for one in series.findings if one.code == "E-DCM-60"]
     assert "6 series of one time each, 7.5 s from first to last" in told.found
@@ -132,6 +139,8 @@ def test_the_slabs_of_a_shuttled_table_in_a_series_each_are_read_like_one_series
     assert (info.places, info.frames) == (4, 24) and info.extent == "(4 slices, 6 times)"
     parted = read_series(folder, kind="ctp")
     assert np.array_equal(whole.array, parted.array) and np.array_equal(whole.times_s, parted.times_s)
+    for named in ("1.2.3.0", "1.2.3.1"):  # either slab stands for the scan
+        assert np.array_equal(read_series(folder, series_uid=named).array, whole.array)
     assert ["2 series of one slab each" in one.found for one in parted.findings if one.code == "E-DCM-60"] == [True]
 
 
