@@ -77,6 +77,8 @@ class FusionNet(nn.Module):
         )
         both = self.stages(seen).float().softmax(1)
         given, measured = both[: x.shape[0]], both[x.shape[0] :]  # chunk() would fix N in the exported graph
+        # Marks are 0 or 1; by other numbers, as of a random window, probabilities would cancel each other out.
+        maps, series = (maps > 0.5).to(both.dtype), (series > 0.5).to(both.dtype)
         by_series = series * (2 - maps) / 2  # 0, a half where both are there, or 1
         return (given * (1 - by_series) + measured * by_series).clamp_min(1e-12).log()
 

@@ -117,3 +117,11 @@ def test_the_exported_graph_takes_any_number_of_windows() -> None:
 def test_sizes_that_make_no_network_are_refused(wrong: dict) -> None:
     with pytest.raises(IslesError, match="E-NET-49"):
         FusionNet(**(SMALL | wrong))
+
+
+def test_marks_of_a_random_window_as_of_an_export_count_as_0_or_1(monkeypatch: pytest.MonkeyPatch) -> None:
+    network = FusionNet(**SMALL).eval()
+    views = torch.tensor([[9.0, -9.0], [-9.0, 9.0]]).repeat_interleave(2, 0)[..., None, None].expand(-1, -1, 20, 28)
+    monkeypatch.setattr(network, "stages", lambda joined: views)
+    whole, odd = marked(image(), "maps"), marked(marked(image(), "maps", -0.7), "series", 1.6)
+    assert torch.equal(network(odd), network(whole)) and float(network(odd)[:, 1].min()) > -1e-4
