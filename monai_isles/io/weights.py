@@ -86,10 +86,13 @@ def _check_archive(path: Path) -> None:
             # torch would skip a member that is marked as a folder
             folders = [item.filename for item in archive.infolist() if item.is_dir() or item.external_attr & 0x10]
             damaged = archive.testzip() or next(iter(folders), None)
+            graph = any(name.endswith("/constants.pkl") for name in archive.namelist())
     except (zipfile.BadZipFile, *_DAMAGE) as error:
         damaged = str(error) or type(error).__name__
     if damaged:
         raise refused("E-FILE-15", where=str(path), found=f"archive check failed at {damaged}")
+    if graph:
+        raise refused("E-SAFE-02", where=str(path), found="a TorchScript graph, as model.ts of an export")
 
 
 def _stranger(value: object, name: str) -> str | None:

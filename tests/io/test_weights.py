@@ -49,6 +49,11 @@ def test_missing_weights_are_named(tmp_path: Path) -> None:
     refused(tmp_path / "none.pt", r"E-FILE-01(?s:.*)train first")
 
 
+def test_a_graph_in_place_of_weights_is_named_as_one(tmp_path: Path) -> None:
+    torch.jit.script(torch.nn.Conv2d(1, 1, 1)).save(str(tmp_path / "model.ts"))
+    refused(tmp_path / "model.ts", r"E-SAFE-02(?s:.*)TorchScript graph(?s:.*)state dictionary")
+
+
 @pytest.mark.parametrize("share", [0.2, 0.5, 0.99])
 def test_a_cut_checkpoint_is_refused(saved: Path, share: float) -> None:
     whole = saved.read_bytes()
