@@ -14,6 +14,12 @@ _NO_MEMORY = re.compile(
 )
 
 
+_LACKING = {
+    "fault": "a component of the bundle's config needs a package that is not installed",
+    "fix": "pip install the package that is named (mlflow for --tracking mlflow), or leave the component out",
+}
+
+
 class IslesError(Exception):
     """Report that an input, a setting or the machine does not allow a correct result.
 
@@ -97,6 +103,7 @@ def arguments_error(error: BaseException | None) -> IslesError | None:
     kinds = (TypeError, ValueError, ArithmeticError)
     while error is not None and not isinstance(error, kinds):
         made, error = error, error.__cause__
-        if isinstance(error, kinds) and str(made).startswith("Failed to instantiate component"):
-            return refused("E-INF-46", where=str(made).split("'")[1], found=first_line(error))
+        if isinstance(error, (*kinds, ImportError)) and str(made).startswith("Failed to instantiate component"):
+            lacking = _LACKING if isinstance(error, ImportError) else {}
+            return refused("E-INF-46", where=str(made).split("'")[1], found=first_line(error), **lacking)
     return None

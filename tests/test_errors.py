@@ -6,7 +6,7 @@ import pickle
 
 import pytest
 
-from monai_isles.errors import IslesError, find_isles_error
+from monai_isles.errors import IslesError, arguments_error, find_isles_error
 
 
 def error(code: str = "E-GEOM-03") -> IslesError:
@@ -37,3 +37,11 @@ def test_our_error_is_found_behind_a_wrapping_one() -> None:
     except RuntimeError as outer:
         assert find_isles_error(outer).code == "E-GEOM-03"
     assert find_isles_error(ValueError("other")) is None
+
+
+def test_the_package_that_a_component_lacks_is_named() -> None:
+    made = RuntimeError("Failed to instantiate component 'monai.handlers.MLFlowHandler' with keywords: name")
+    made.__cause__ = ModuleNotFoundError("No module named 'mlflow'")
+    said = str(arguments_error(made))
+    assert said.startswith("E-INF-46: ") and "MLFlowHandler\n  found No module named 'mlflow'\n" in said
+    assert "pip install" in said
