@@ -7,6 +7,7 @@ import os
 import re
 import shutil
 from collections.abc import Mapping, Sequence
+from copy import deepcopy
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path, PurePosixPath
@@ -236,7 +237,7 @@ def export_bundle(
             laid = overlays if weights is not None else bundle.with_shipped_settings.overlays
             write_layout(source, folder, chosen, laid, settings)
             (aside / "empty.pt").unlink(missing_ok=True)
-            complete = complete_metadata(metadata, sha256_of(folder / WEIGHTS))
+            complete = _stated_channels(complete_metadata(metadata, sha256_of(folder / WEIGHTS)), folder)
             network = load_network(Bundle(folder), state)
             inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
             told = {"metadata": complete, "inference": inference}
@@ -256,6 +257,16 @@ def export_bundle(
     except OSError as error:
         raise refused("E-EXP-04", where=str(out), found=error.strerror or str(error)) from error
     return exported
+
+
+def _stated_channels(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the metadata with the ``channels`` of the config, which an overlay may have changed."""
+    config = Bundle(folder).config("inference")
+    if "channels" not in config:
+        return metadata
+    names, formats = config.get_parsed_content("channels"), deepcopy(metadata["network_data_format"])
+    formats["inputs"]["image"] |= {"num_channels": len(names), "channel_def": {str(n): k for n, k in enumerate(names)}}
+    return {**metadata, "network_data_format": formats}
 
 
 def _require_complete(bundle: Bundle, weights: Path) -> None:

@@ -135,6 +135,12 @@ def test_narrow_weights_bring_their_width_and_leave_others_alone(tmp_path: Path)
         load_predictor(source, tmp_path / "out", weights=[files["first"]])
 
 
+def test_the_metadata_states_the_channels_of_an_overlay(tmp_path: Path) -> None:
+    done = export_bundle(ROOT / "bundles/clerigues_mri", tmp_path / "spes", overlays=("spes.json",))
+    image = read(done.folder / "configs/metadata.json")["network_data_format"]["inputs"]["image"]
+    assert image["num_channels"] == 14 and image["channel_def"]["3"] == "t1c"
+
+
 def test_everything_missing_is_listed(bundle: Path, tmp_path: Path) -> None:
     for name in ("README.md", "LICENSE", "models/model.pt"):
         (bundle / name).unlink()
