@@ -55,14 +55,14 @@ def test_g1_a_missing_slice_is_refused_with_the_files_beside_the_gap(series: Tin
 def test_g2_a_position_that_is_there_twice_is_refused_with_both_files(series: Tiny, refused_by_all: Callable) -> None:
     first, again = series.file(1, 2), series.folder / "again"
     shutil.copy(first, again)
-    series.change(again, SOPInstanceUID="1.2.3.4.5")
+    series.change(again, SOPInstanceUID="1.2.3.4.5", InstanceNumber="99")
     refused_by_all(series.folder, "E-DCM-1[0-9]", [first.name, again.name])
 
 
 def test_g2_a_still_series_with_a_slice_twice_is_refused_too(run: Run, refused: Gate, tmp_path: Path) -> None:
     still = tiny(tmp_path / "in/still", frames=1)
     shutil.copy(still.file(1), still.folder / "again")
-    still.change(still.folder / "again", SOPInstanceUID="1.2.3.4.5")
+    still.change(still.folder / "again", SOPInstanceUID="1.2.3.4.5", InstanceNumber="99")
     says = [still.file(1).name, "again"]
     refused(run, "check", still.folder, exit_code=4, code="E-DCM-[0-9]+", says=says)
 
