@@ -99,7 +99,7 @@ NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
 _DATA_LICENCE = "data_license.txt"
 _OPTIONAL = {"logging.conf": "configs", _DATA_LICENCE: "docs"}
 _SIMULATED = "monai_isles.phantom.dataset_or_phantom"
-_SMALL = {"folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
+_SMALL = {"cases": 2, "max_slices": 2}
 
 
 def write_layout(
@@ -168,7 +168,9 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
         out["bundle_root"] = "."
     data = out.get("dataset_dir")
     if path.name == "inference.json" and isinstance(data, dict) and data.get("_target_") == _SIMULATED:
-        out.update(dataset_dir={**data, **_SMALL}, section="training")
+        folder = str(data["folder"])  # of its own for each kind of phantom
+        small = f"${folder} + '_small'" if folder.startswith("@") else f"{folder}_small"
+        out.update(dataset_dir={**data, **_SMALL, "folder": small}, section="training")
     return out
 
 

@@ -41,7 +41,9 @@ def test_training_keeps_its_data_and_prediction_simulates_little(tmp_path: Path)
     config = {"dataset_dir": PHANTOM, "section": "test"}
     assert rewritten(config, tmp_path) == config
     small = rewritten(config, tmp_path, "inference.json")
-    assert small["dataset_dir"] == {**PHANTOM, "folder": "data/phantom_ct_small", "cases": 2, "max_slices": 2}
+    assert small["dataset_dir"] == {**PHANTOM, "folder": "data/x_small", "cases": 2, "max_slices": 2}
+    kinds = rewritten({"dataset_dir": PHANTOM | {"folder": "@phantom_folder"}}, tmp_path, "inference.json")
+    assert kinds["dataset_dir"]["folder"] == "$@phantom_folder + '_small'"  # each kind has a folder of its own
     assert small["section"] == "training"
     assert len({scan.index for scan in plan(7, seed=2018, max_slices=2)}) == 5  # subjects, one a fold
 
