@@ -22,7 +22,7 @@ HEIGHT = {room: floor for floor, rooms in enumerate(ROOMS) for room in rooms}
 FILES = sorted(PACKAGE.rglob("*.py"))
 TREES = {path: ast.parse(path.read_text(encoding="utf-8")) for path in FILES}
 MODULES = {".".join(("monai_isles", *p.relative_to(PACKAGE).with_suffix("").parts)): p for p in FILES}
-MAY_PRINT = ("stop_signal.py", "reproduce.py")
+MAY_PRINT = ("run_options.py", "reproduce.py")
 
 
 def modules_imported(path: Path) -> set[str]:

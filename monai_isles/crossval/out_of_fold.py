@@ -52,7 +52,7 @@ def predict_fold(out: Path, fold: int, *kept: str) -> dict[str, dict[str, object
 
 def _main() -> int:
     from monai_isles.inference.malloc import use_threads
-    from monai_isles.training.stop_signal import plain_exits
+    from monai_isles.training.run_options import plain_exits
 
     plain_exits()
     use_threads()

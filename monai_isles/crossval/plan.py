@@ -108,13 +108,11 @@ def make_plan(
         folds: of a list to be made (by default its layout's); with a list it must be the list's own.
     """
     from monai_isles.data.entries import load_entries
+    from monai_isles.training.run_options import judge_settings
 
     source = Bundle.open(bundle, overlays=overlays, settings=settings)
     config = source.config("train")
-    epochs = config["max_epochs"]
-    if not isinstance(epochs, int | float) or epochs < 1 or epochs % 1:
-        text = {"fault": "this is no number of epochs", "fix": "give a whole number of at least 1"}
-        raise refused("E-XVAL-02", where="max_epochs", found=repr(epochs), **text)
+    judge_settings(config, Bundle.open(bundle).config("train").get(), "--set ")
     root = data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
     _folds(content, folds, protocol)
@@ -148,7 +146,7 @@ def make_plan(
         overlays=tuple(overlays),
         settings=dict(settings or {}),
         modalities=modalities,
-        max_epochs=int(epochs),
+        max_epochs=int(config["max_epochs"]),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
         fingerprints={"configs": configs, "data_list": digest_of(content), "inputs": inputs},

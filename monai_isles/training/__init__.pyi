@@ -4,9 +4,9 @@ from .distributed import join_group, leave_group, pick_device, rank, rank_device
 from .epochs import CodeSpread, Curves, EpochOrder, ListedOutput, WeightAverage, case_names, existing
 from .fixed_rule import FixedRule
 from .guard import FiniteGuard
+from .run_options import plain_exits
 from .schedules import EarlyStop, FineTuning, PlateauSchedule, SequentialStages
 from .speed import AutocastInferer, training_speed
-from .stop_signal import plain_exits
 
 __all__ = [
     "AutocastInferer",

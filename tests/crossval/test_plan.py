@@ -66,10 +66,10 @@ def test_a_scan_that_goes_by_two_names_in_two_folds_is_refused(
         plan(plant, dataset_dir=copy)
 
 
-@pytest.mark.parametrize("epochs", ["abc", 0, 1.5])
-def test_epochs_that_are_no_number_are_refused(plan: Callable[..., Plan], epochs: object) -> None:
-    with pytest.raises(IslesError, match=rf"E-XVAL-02: this is no number of epochs(?s:.*){epochs}"):
-        plan(settings={"max_epochs": epochs})
+@pytest.mark.parametrize(("name", "value"), [("max_epochs", "abc"), ("max_epochs", 0), ("patience", "a")])
+def test_a_setting_of_another_kind_is_refused(plan: Callable[..., Plan], name: str, value: object) -> None:
+    with pytest.raises(IslesError, match=rf"E-TRAIN-22(?s:.*)where --set {name}\n  found {value!r}"):
+        plan(settings={name: value})
 
 
 def test_too_few_folds_are_refused(plan: Callable[..., Plan]) -> None:
