@@ -28,12 +28,17 @@ _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": 
     ("ncct", "nect", "nct", "noncontrast", "unenhanced", "native", "plainct", "ctnative"), "ct"
 )
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
+_SEQUENCES = {"t2flair": "flair", "mprage": "t1", "tracew": "dwi", "b1000": "dwi"}
 IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
 _MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ]?(?:msk|mask)|msk|mask|lesion|label|ot)$", re.IGNORECASE)
 _NO_LESION = re.compile(r"(?:^|[_.\- ])(?:brain|bet|head|skull|tissue|vessels?)[_.\- ]?$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
-_RELATIVE = re.compile(r"rcb[fv]\.nii(?:\.gz)?$", re.IGNORECASE)  # read as CBF and CBV if there are no others
+# read as CBF, CBV, FLAIR, T1 and DWI if there are no others
+_SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
+# A weighting before the name of its own sequence belongs to the image, not to the case. A T1 FLAIR is no FLAIR.
+_OF_WEIGHTING = {"t2": ("flair",), "t1": ("t1",), "dwi": ("dwi", "adc")}
+_WEIGHTING = re.compile(r"(.*?)(?:^|[_.\- ]+)(t1|t2|dwi)w?$", re.IGNORECASE)
 
 
 _PLAIN_CT = re.compile(
@@ -49,7 +54,7 @@ def key_of(name: str) -> tuple[str, str] | None:
     stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
     if mask := _MASK.match(stem):
         return None if _NO_LESION.search(mask[1]) else (mask[1], LABEL)
-    if (parts := _PARTS.match(stem)) and (key := TOKENS.get(parts[2].lower())):
+    if (parts := _PARTS.match(stem)) and (key := (TOKENS | _SEQUENCES).get(parts[2].lower())):
         return parts[1], key
     return None
 
@@ -85,7 +90,7 @@ def scan_folder(folder: str | Path) -> list[Scan]:
     """
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}
-    for path in sorted(walk(root), key=lambda path: bool(_RELATIVE.search(path.name))):
+    for path in sorted(walk(root), key=lambda path: bool(_SECOND_CHOICE.search(path.name))):
         result = key_of(path.name)
         if result is None:
             continue
@@ -96,8 +101,9 @@ def scan_folder(folder: str | Path) -> list[Scan]:
         name = unicodedata.normalize("NFC", before.rstrip("_.- ") or path.parent.name)
         scan = scans.setdefault((section, home, name), Scan(section, name))
         scan.subject = person and person[0]
-        if not (key in scan.files and _RELATIVE.search(path.name)):
+        if not (key in scan.files and _SECOND_CHOICE.search(path.name)):
             scan.add(key, path)
+    _join_sequences(scans)
     times = Counter((scan.section, scan.name) for scan in scans.values())
     for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
         if times[scan.section, name] > 1 and name == unicodedata.normalize("NFC", Path(home).name):
@@ -107,6 +113,18 @@ def scan_folder(folder: str | Path) -> list[Scan]:
             alone = "no image with the same name before the last part"
             scan.fault = refused("E-LIST-32", where=str(scan.files[LABEL]), found=alone)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
+
+
+def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
+    """Add the images of a case ``P1_T2`` (``P1_T2_FLAIR``) to case ``P1``, if that has other files and none of them."""
+    for (section, home, name), scan in list(scans.items()):
+        match = _WEIGHTING.match(name)
+        owner = match and scans.get((section, home, match[1] or Path(home).name))
+        if not match or not owner or owner is scan or scan.doubled or owner.files.keys() & scan.files:
+            continue
+        if scan.files.keys() <= set(_OF_WEIGHTING[match[2].lower()]):
+            owner.files |= scan.files
+            del scans[section, home, name]
 
 
 def natural(name: str) -> list[tuple[int, str]]:

@@ -29,6 +29,8 @@ def keys(folder: Path) -> dict[str, set[str]]:
     ("x_msk.nii.gz", ("x", "label")), ("x_lesion-msk.nii.gz", ("x", "label")), ("lesion.nii", ("", "label")),
     ("x_brain_mask.nii", None), ("Brain Mask.nii", None), ("x_lesionmask.nii", ("x", "label")),
     ("OT.nii", ("", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
+    ("x-T2FLAIR.nii", ("x", "flair")), ("x_MPRAGE.nii", ("x", "t1")), ("x_DWI_TRACEW.nii", ("x_DWI", "dwi")),
+    ("x_DWI_b1000.nii", ("x_DWI", "dwi")), ("x_DWI_b0.nii", None), ("x_trace.nii", None), ("x_eADC.nii", None),
     ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
 ])  # fmt: skip
 def test_the_last_part_of_a_name_is_the_modality(name: str, found: tuple[str, str] | None) -> None:
@@ -53,6 +55,26 @@ def test_a_folder_names_the_case_where_the_files_do_not(tmp_path: Path) -> None:
         make(tmp_path / "d" / name, "flair.nii", "dwi.nii", "lesion.nii")
     assert keys(tmp_path / "d") == {name: {"flair", "dwi", "label"} for name in ("anna", "bert")}
     assert [case.name for case in find_inputs([tmp_path / "d" / "anna"])] == ["anna"]
+
+
+@pytest.mark.parametrize("before", ["", "p1_", "Pat A ", "sub-01_"])
+def test_a_weighting_before_its_sequence_belongs_to_the_image(tmp_path: Path, before: str) -> None:
+    names = ("T2_FLAIR", "T1-MPRAGE", "T2", "DWI_b1000", "DWI_b0", "DWI_ADC", "lesion")
+    make(tmp_path / "p1", *(f"{before}{name}.nii" for name in names))
+    (images,) = keys(tmp_path / "p1").values()
+    assert images == {"flair", "t1", "t2", "dwi", "adc", "label"}
+
+
+def test_a_second_name_of_a_modality_is_read_where_there_is_no_first(tmp_path: Path) -> None:
+    make(tmp_path, *(f"p1_{name}.nii" for name in ("dwi", "DWI_b1000", "b1000", "t2flair", "FLAIR", "T1", "mprage")))
+    assert {case.name: dict(case.images) for case in find_cases(tmp_path)}["p1"] == {
+        "dwi": tmp_path / "p1_dwi.nii", "t1": tmp_path / "p1_T1.nii", "flair": tmp_path / "p1_FLAIR.nii",
+    }  # fmt: skip
+
+
+def test_times_and_a_t1_flair_stay_cases_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path, *(f"p1_{name}.nii" for name in ("dwi", "T1_FLAIR", "t2w_dwi", "T2_dwi", "T2_flair")))
+    assert set(keys(tmp_path)) == {"p1", "p1_T1", "p1_T2", "p1_t2w"}
 
 
 def test_separators_at_the_end_are_no_part_of_a_name(tmp_path: Path) -> None:
