@@ -170,8 +170,10 @@ def _require_offer(offers: Sequence[dict[str, float]], needs: Mapping[str, float
 
 def _connect(address: str) -> Client:
     from distributed import Client
+    from distributed.comm import get_address_host_port
 
     try:
+        get_address_host_port(address)  # a client of a wrong address hangs for 30 s when it is closed
         return Client(address, timeout=CONNECT_S, set_as_default=False)
     except (OSError, ValueError) as error:
         text = str(error) or f"no answer within {CONNECT_S} s"

@@ -17,6 +17,7 @@ from monai_isles.modalities import LABEL, MEASURED_MAPS
 
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
+_NOT_BIDS = "give a BIDS data set (sub-01/perf/sub-01_cbf.nii.gz); monai-isles predict reads other layouts"
 _MASKS = ("lesion-msk", "msk", "lesion")
 # endings of the results in perf, which have no name in the specification; .bidsignore lists them
 _IN_PERF = {key: f"{key}.nii.gz" for key in ("uncertainty", *MEASURED_MAPS)} | {
@@ -109,7 +110,7 @@ def scan_bids(folder: str | Path) -> list[Scan]:
         sessions.setdefault(result.entities.get("ses", ""), []).append(result)
     scans = [scan for (section, person), sessions in people.items() for scan in _cases(section, person, sessions)]
     if not scans:
-        raise no_case(root)
+        raise no_case(root, fix=_NOT_BIDS)
     return sorted(scans, key=lambda scan: (scan.section != TRAINING, scan.name))
 
 

@@ -149,16 +149,16 @@ def section_in(root: Path, path: Path) -> str:
     return next((section for name in above if (section := section_of(name))), TRAINING)
 
 
-def no_case(folder: Path) -> IslesError:
-    """Return the error for a folder in which no layout finds a case."""
+def no_case(folder: Path, *, fix: str | None = None) -> IslesError:
+    """Return the error for a folder in which no layout finds a case, or one layout whose ``fix`` is given."""
     if folder.is_file():
         return refused("E-LIST-01", where=str(folder), found="a file, not a folder", fix=_ONE_FILE)
     inside = sorted(folder.iterdir()) if folder.is_dir() else []
-    names, files = [p.name.lower() for p in inside if p.is_dir()], [p.name for p in inside if p.is_file()]
+    names, files = [p.name for p in inside if p.is_dir()], [p.name for p in inside if p.is_file()]
     if files:
         few = ", ".join(files[:3]) + (", ..." if len(files) > 3 else "")
         names.append(f"{len(files)} files, none of them DICOM or an image whose name ends in a modality: {few}")
-    fix = _CONVERT if any(map(FOREIGN.search, files)) else None
+    fix = _CONVERT if any(map(FOREIGN.search, files)) else fix
     result = ", ".join([*names[:6], *names[6:][-1:]]) or ("an empty folder" if folder.is_dir() else "no such folder")
     return refused("E-LIST-01", where=str(folder), found=result, fix=fix)
 

@@ -89,6 +89,17 @@ def test_a_scheduler_that_does_not_answer_is_named(monkeypatch: pytest.MonkeyPat
         run_cases(square, TASKS, cluster=address)
 
 
+@pytest.mark.parametrize(("address", "found"), [
+    ("10.0.0.5", "missing port"), ("http://h:8786", "unknown address scheme"), ("tcp://h:x", "invalid literal"),
+])  # fmt: skip
+def test_an_address_that_no_scheduler_has_is_named_without_a_client(
+    monkeypatch: pytest.MonkeyPatch, address: str, found: str
+) -> None:
+    monkeypatch.setattr("distributed.Client", None)
+    with pytest.raises(IslesError, match=rf"E-COH-03: the scheduler does not answer(?s:.*)found {found}"):
+        run_cases(square, TASKS, cluster=address)
+
+
 @pytest.mark.parametrize(("worker", "has"), [
     ({"nthreads": 4, "memory_limit": 16e9}, {"MEMORY_GB": 4.0}),
     ({"nthreads": 2, "memory_limit": 16e9, "resources": {"GPU": 1.0}}, {"MEMORY_GB": 8.0, "GPU": 1.0}),

@@ -97,10 +97,18 @@ def test_two_files_of_one_modality_are_refused(tmp_path: Path) -> None:
         find_cases(tmp_path)
 
 
-def test_an_empty_tree_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("name", "found"), [(".keep", ""), ("TRAINING/p1_ct.nii.gz", "found TRAINING"), ("p1.nii", "")]
+)
+def test_a_folder_that_is_not_bids_is_refused_with_the_verb_that_reads_it(
+    tmp_path: Path, name: str, found: str
+) -> None:
     from monai_isles.data.bids import scan_bids
 
-    with pytest.raises(IslesError, match="E-LIST-01"):
+    make(tmp_path, name)
+    with pytest.raises(
+        IslesError, match=rf"E-LIST-01(?s:.*){found}(?s:.*)give a BIDS data set(?s:.*)monai-isles predict"
+    ):
         scan_bids(tmp_path)
 
 
