@@ -72,7 +72,7 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
     lesion = suffix.lower() == "mask" and (not about or "lesion" in about)
     key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
-    if key == "dwi" and entities.get("rec", "").lower() == "adc":
+    if key == "dwi" and "adc" in {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}:
         key = "adc"
     if key == "t1" and "ce" in entities:
         key = "t1c"

@@ -38,7 +38,8 @@ _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 _SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
 # A weighting before the name of its own sequence belongs to the image, not to the case. A T1 FLAIR is no FLAIR.
 _OF_WEIGHTING = {"t2": ("flair",), "t1": ("t1",), "dwi": ("dwi", "adc")}
-_WEIGHTING = re.compile(r"(.*?)(?:^|[_.\- ]+)(t1|t2|dwi)w?$", re.IGNORECASE)
+_WEIGHTING = re.compile(r"(.*?)(?:^|[_.\- ]+)(t1|t2|dwi|flair|adc)w?$", re.IGNORECASE)
+_ON_IMAGE = re.compile(r"^(.*?)(?:^|[_.\- ])(lesion[_.\- ]?)?(?:lesion|msk|mask)[_.\- ]*$", re.IGNORECASE)
 
 
 _PLAIN_CT = re.compile(
@@ -55,6 +56,8 @@ def key_of(name: str) -> tuple[str, str] | None:
     if mask := _MASK.match(stem):
         return None if _NO_LESION.search(mask[1]) else (mask[1], LABEL)
     if (parts := _PARTS.match(stem)) and (key := (TOKENS | _SEQUENCES).get(parts[2].lower())):
+        if drawn := _ON_IMAGE.match(parts[1]):  # ``P1_lesion_dwi`` is a mask drawn on the DWI, ``P1_mask_dwi`` any mask
+            return (drawn[1], LABEL) if "lesion" in parts[1][len(drawn[1]) :].lower() else None
         return parts[1], key
     return None
 
@@ -116,13 +119,19 @@ def scan_folder(folder: str | Path) -> list[Scan]:
 
 
 def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
-    """Add the images of a case ``P1_T2`` (``P1_T2_FLAIR``) to case ``P1``, if that has other files and none of them."""
+    """Add the files of a case ``P1_T2`` (``P1_T2_FLAIR``) to case ``P1``, if that has other files and none of them.
+
+    So are masks named after their image (``P1_DWI_lesion``); ``P1_DWI_mask`` may be one of the brain.
+    """
     for (section, home, name), scan in list(scans.items()):
         match = _WEIGHTING.match(name)
         owner = match and scans.get((section, home, match[1] or Path(home).name))
         if not match or not owner or owner is scan or scan.doubled or owner.files.keys() & scan.files:
             continue
-        if scan.files.keys() <= set(_OF_WEIGHTING[match[2].lower()]):
+        fitting = {*_OF_WEIGHTING.get(match[2].lower(), ())}
+        if LABEL in scan.files and "lesion" in scan.files[LABEL].name.lower():
+            fitting.add(LABEL)
+        if scan.files.keys() <= fitting:
             owner.files |= scan.files
             del scans[section, home, name]
 

@@ -167,3 +167,9 @@ def test_entities_do_not_split_a_scan(tmp_path: Path, names: tuple[str, ...], fo
 def test_runs_that_are_scans_of_their_own_stay_apart(tmp_path: Path) -> None:
     make(tmp_path, *(f"sub-1/sub-1_run-{run}_{key}.nii.gz" for run in (1, 2) for key in ("dwi", "adc")))
     assert [(case.name, case.subject) for case in find_cases(tmp_path)] == [(f"sub-1_run-{n}", "sub-1") for n in (1, 2)]
+
+
+@pytest.mark.parametrize("entity", ["rec-ADC", "desc-adc", "acq-ADC"])
+def test_an_adc_map_under_the_suffix_of_diffusion_is_no_dwi(entity: str) -> None:
+    result = parse_name(Path(f"sub-01_{entity}_dwi.nii.gz"))
+    assert result is not None and result.key == "adc"

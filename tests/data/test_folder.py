@@ -10,6 +10,7 @@ import pytest
 from monai_isles.data import find_cases, find_inputs
 from monai_isles.data.folder import key_of
 from monai_isles.errors import IslesError
+from monai_isles.io.findings import Finding
 
 
 def make(folder: Path, *names: str) -> Path:
@@ -31,6 +32,7 @@ def keys(folder: Path) -> dict[str, set[str]]:
     ("OT.nii", ("", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
     ("x-T2FLAIR.nii", ("x", "flair")), ("x_MPRAGE.nii", ("x", "t1")), ("x_DWI_TRACEW.nii", ("x_DWI", "dwi")),
     ("x_DWI_b1000.nii", ("x_DWI", "dwi")), ("x_DWI_b0.nii", None), ("x_trace.nii", None), ("x_eADC.nii", None),
+    ("x_lesion_dwi.nii", ("x", "label")), ("lesion-mask_flair.nii", ("", "label")), ("x_mask_dwi.nii", None),
     ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
 ])  # fmt: skip
 def test_the_last_part_of_a_name_is_the_modality(name: str, found: tuple[str, str] | None) -> None:
@@ -63,6 +65,21 @@ def test_a_weighting_before_its_sequence_belongs_to_the_image(tmp_path: Path, be
     make(tmp_path / "p1", *(f"{before}{name}.nii" for name in names))
     (images,) = keys(tmp_path / "p1").values()
     assert images == {"flair", "t1", "t2", "dwi", "adc", "label"}
+
+
+@pytest.mark.parametrize("mask", ["p1_dwi_lesion", "p1_FLAIR-lesion_mask", "p1_T2_lesion", "p1_lesion_dwi"])
+def test_a_lesion_mask_may_be_named_after_its_image(tmp_path: Path, mask: str) -> None:
+    make(tmp_path, *(f"{name}.nii" for name in ("p1_dwi", "p1_T2", "p1_FLAIR", mask)))
+    (case,) = find_cases(tmp_path)
+    assert case.label == tmp_path / f"{mask}.nii" and set(case.images) == {"dwi", "t2", "flair"}
+
+
+def test_a_mask_named_after_its_image_may_be_one_of_the_brain(tmp_path: Path) -> None:
+    make(tmp_path, "p1_dwi.nii", "p1_dwi_mask.nii", "p1_flair.nii", "p2_dwi.nii", "p2_lesion.nii", "p2_dwi_lesion.nii")
+    left_out: list[Finding] = []
+    cases = {case.name: case.label and case.label.name for case in find_cases(tmp_path, left_out=left_out)}
+    assert cases == {"p1": None, "p2": "p2_lesion.nii"}
+    assert [item.code for item in left_out] == ["E-LIST-32"] * 2
 
 
 def test_a_second_name_of_a_modality_is_read_where_there_is_no_first(tmp_path: Path) -> None:
