@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import signal
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -18,7 +19,7 @@ from monai_isles.losses import GeneralizedDiceCELoss
 from monai_isles.metrics import L1ErrorRate
 from monai_isles.networks import AsymmetricResUNet
 from monai_isles.sampling import PatchLoader
-from monai_isles.training import Checkpoints, Curves, EarlyStop, EpochOrder, FiniteGuard
+from monai_isles.training import Checkpoints, Curves, EarlyStop, EpochOrder, FiniteGuard, plain_exits
 
 
 def noise_case(number: int) -> dict[str, object]:
@@ -27,6 +28,16 @@ def noise_case(number: int) -> dict[str, object]:
     label[:, 20:30, 20:30] = 1
     image = rng.normal(size=(2, 48, 48, 2)).astype(np.float32) + 2 * label
     return {"image": image, "label": label, "foreground": np.ones_like(label), "case": f"case_{number}"}
+
+
+@pytest.fixture
+def exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Install ``plain_exits`` for one test."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr("sys.excepthook", None)
+    plain_exits()
+    yield
+    signal.signal(signal.SIGTERM, before)
 
 
 @pytest.fixture

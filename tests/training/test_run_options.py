@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -15,15 +13,7 @@ from monai_isles.errors import IslesError
 from monai_isles.training import plain_exits
 
 UNET = Path(__file__).parents[2] / "bundles/unet"
-
-
-@pytest.fixture(autouse=True)
-def _plain_exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("sys.excepthook", None)
-    plain_exits()
-    yield
-    signal.signal(signal.SIGTERM, before)
+pytestmark = pytest.mark.usefixtures("exits")
 
 
 def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UNET / "train.json")) -> None:

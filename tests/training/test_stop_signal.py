@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Callable, Iterator
-from pathlib import Path
+from collections.abc import Callable
 from types import SimpleNamespace
 
 import pytest
@@ -13,19 +12,9 @@ import torch
 from ignite.engine import Events
 
 from monai_isles.io import load_state
-from monai_isles.training import plain_exits
 
 Build = Callable[..., SimpleNamespace]
-UNET = Path(__file__).parents[2] / "bundles/unet"
-
-
-@pytest.fixture(autouse=True)
-def _plain_exits(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
-    before = signal.getsignal(signal.SIGTERM)
-    monkeypatch.setattr("sys.excepthook", None)
-    plain_exits()
-    yield
-    signal.signal(signal.SIGTERM, before)
+pytestmark = pytest.mark.usefixtures("exits")
 
 
 def terminate(run: SimpleNamespace, event: object, times: int = 1) -> None:
