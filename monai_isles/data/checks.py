@@ -45,17 +45,20 @@ def check_series(folder: str | Path) -> tuple[list[Finding], list[Scan]]:
 
 
 def _series_findings(folder: str | Path, *, several: bool = False) -> list[Finding]:
-    """Return the findings of a DICOM folder; of one among ``several``, a study without a series in time is an error."""
+    """Return the findings of a DICOM folder; a study without a series in time is an error among ``several``."""
     seen = scan_dicom(folder)
     findings = list(seen.findings)
     if any(item.severity == ERROR for item in findings):
         return findings
     usable, measured = [item for item in seen.series if item.usable], perfusion_series(seen.series)
-    if not usable or (several and not measured):
+    if not measured:
         found, fix = "; ".join(map(str, seen.series[:8])), "export the original CT or MR series"
         if usable:
+            fix = "give the perfusion series to predict-series; convert MR images to NIfTI for predict"
+        if usable and several:
             fix = "no action is needed for a study without perfusion: predict-series and perfusion leave it out"
-        findings.append(finding("E-DCM-03", ERROR, where=str(folder), found=found, fix=fix))
+        weight = ERROR if several or not usable else WARNING
+        findings.append(finding("E-DCM-03", weight, where=str(folder), found=found, fix=fix))
     findings += studies_without(seen.series, str(folder))
     for study in {item.study_uid for item in measured}:
         if len(listed := [str(item) for item in measured if item.study_uid == study]) > 1:

@@ -212,4 +212,6 @@ def _choose_series(content: DicomFolder, folder: Path, series_uid: str | None, k
     fix = "export the original CT or MR series, or maps as grey values with rescale or units"
     if kind == "ctp" and any(item.kind == "ct" for item in content.series):
         fix = "give the series in time: frames repeat each position, or five series or more state when they were taken"
+    elif kind == "ctp" and any(item.kind == "mr" for item in content.series):
+        fix = "give the perfusion series; convert MR images to NIfTI (.nii.gz) for monai-isles predict"
     raise refused(code, where=f"{folder}" + (f": {kind}" if kind else ""), found=listed, fix=fix)

@@ -12,6 +12,8 @@ from monai_isles.data.checks import check_series
 from monai_isles.data.folder import holds_dicom_alone
 from monai_isles.data.layouts import DICOM, find_layout
 from monai_isles.data.study import find_studies
+from monai_isles.dicom.read import read_series
+from monai_isles.errors import IslesError
 
 pytest.importorskip("pydicom")
 
@@ -50,6 +52,16 @@ def test_a_folder_without_a_series_that_can_be_read_is_an_error(dicom) -> None:
     dicom.change_all(PhotometricInterpretation="RGB")
     found = check_series(dicom.folder)[0]
     assert [one.code for one in found if one.severity == "error"] == ["E-DCM-03"] and "colours" in found[-1].found
+
+
+def test_an_mr_study_without_perfusion_is_remarked_and_sent_to_predict(dicom) -> None:
+    folder = dicom.folder.parent / "ct"
+    for path in list(folder.iterdir()):
+        dicom.change(path, SOPClassUID="1.2.840.10008.5.1.4.1.1.4", Modality="MR")
+    (found,) = check_series(folder)[0]
+    assert (found.code, found.severity) == ("E-DCM-03", "warning") and "NIfTI for predict" in found.fix
+    with pytest.raises(IslesError, match=r"E-DCM-03(?s:.*)series 2 mr(?s:.*)to NIfTI"):
+        read_series(folder, kind="ctp")
 
 
 def test_a_first_file_whose_header_breaks_the_parser_is_named_as_damaged(dicom) -> None:
