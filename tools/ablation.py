@@ -48,7 +48,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--seeds", nargs="+", type=int, default=[0, 1, 2], help="one training each (default: 0 1 2)")
     args = parser.parse_args(words)
     bundle = Bundle.open(args.bundle)
+    if "ablation" not in bundle.paper:
+        parser.error(f"bundle {args.bundle}: its paper.json has no ablation")
     recipe = bundle.paper["ablation"]
+    if not set(args.rows or ()) <= set(names := [row["name"] for row in recipe["rows"]]):
+        parser.error(f"argument --rows: the rows are {', '.join(map(repr, names))}")
     rows = [row for row in recipe["rows"] if not args.rows or row["name"] in args.rows or row is recipe["rows"][0]]
     for part in (TRAIN, UNSEEN):
         simulate(args.out / part, recipe[part])

@@ -120,7 +120,11 @@ def main(words: Sequence[str] | None = None) -> int:
     parser.add_argument("--device", default="one thread of a shared two-core server", help="for the card, in words")
     args = parser.parse_args(words)
     bundle = Bundle.open(args.bundle)
+    if "weights" not in bundle.paper:
+        parser.error(f"bundle {args.bundle}: its paper.json has no weights")
     recipe = bundle.paper["weights"]
+    if args.variant and args.variant not in (variants := recipe.get("variants", {})):
+        parser.error(f"argument --variant: the variants are {', '.join(variants) or 'none'}")
     job = Job(
         bundle, recipe["variants"][args.variant] if args.variant else recipe, args.out, args.variant, dict(args.set)
     )
