@@ -97,7 +97,9 @@ def _provide(path: Path, sha256: str | None, case: str) -> None:
         return
     if source is not None:
         mirror = cast(Path, _mirror_of(path))
-        publish(path, lambda tmp: _get(f"{source}/{path.relative_to(mirror).as_posix()}", tmp, case))
+        folder, chain, archive = source.partition("::")  # a file in an archive is named before it: zip://a::s3://b.zip
+        url = f"{folder}{'' if folder.endswith('/') else '/'}{path.relative_to(mirror).as_posix()}{chain}{archive}"
+        publish(path, lambda tmp: _get(url, tmp, case))
         _trim(mirror.parent.parent, keep=path.parent.parent)
     if sha256 is not None and path.is_file() and (result := sha256_of(path)) != sha256.lower():
         if source is not None:

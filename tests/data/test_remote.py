@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from pathlib import Path
+import zipfile
+from pathlib import Path, PurePosixPath
 
 import fsspec
 import nibabel
@@ -206,3 +207,12 @@ def test_a_mirror_too_small_for_what_must_be_there_at_once_says_so(url: str, con
     monkeypatch.setenv("MONAI_ISLES_REMOTE_GB", "1e-6")
     with pytest.raises(IslesError, match=r"E-LIST-75: the mirror is too small(?s:.*)MONAI_ISLES_REMOTE_GB=1e-6"):
         load_entries(content, url, keys=KEYS, need_label=True)
+
+
+@pytest.mark.parametrize("inside", ["", "data"])
+def test_a_file_inside_an_archive_is_fetched(tmp_path: Path, inside: str) -> None:
+    with zipfile.ZipFile(tmp_path / "a.zip", "w") as archive:
+        archive.writestr(str(PurePosixPath(inside, "p1/ct.nii")), b"voxels")
+    path = local_root(f"zip://{inside}::file://{tmp_path}/a.zip") / "p1/ct.nii"
+    fetch_entry({"case": "p1", "ct": str(path)})
+    assert path.read_bytes() == b"voxels"
