@@ -172,6 +172,7 @@ def _one_of_a_group(work: Callable[[int], object], rank: int, world: int, folder
     torch.set_num_threads(1)
     os.environ["LOCAL_RANK"] = str(rank)
     dist.init_process_group("gloo", init_method=f"file://{folder}/meeting", rank=rank, world_size=world)
+    dist.barrier()  # a process that is done at once would close the connections that another still makes
     try:
         torch.save(work(rank), folder / f"answer-{rank}")
     except BaseException:
