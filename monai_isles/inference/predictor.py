@@ -19,32 +19,12 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
-from monai_isles.inference.windows import CaseInferer, WindowResult
+from monai_isles.inference.windows import CaseInferer
 from monai_isles.io.findings import say_once
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.runs import read_record
 from monai_isles.io.weights import load_state
 from monai_isles.modalities import LABEL
-
-
-def ensemble_infer(
-    inferer: CaseInferer, networks: Sequence[nn.Module], image: Tensor, foreground: Tensor | None
-) -> WindowResult:
-    """Return the mean probability of all networks and the deviation over their windows and passes together.
-
-    The windows are the same for every network, so this equals averaging patch by patch as the paper does.
-
-    Shapes: as ``StepSlidingWindowInferer.infer``.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2.
-    """
-    if inferer.spreads:
-        return inferer.infer(image, networks, foreground)
-    results = [inferer.infer(image, network, foreground) for network in networks]
-    probability = torch.stack([r.probability for r in results]).mean(0)
-    squares = torch.stack([r.uncertainty**2 + r.probability[:, -1:] ** 2 for r in results]).mean(0)
-    deviation = (squares - probability[:, -1:] ** 2).clamp_min(0).sqrt()
-    extra = {name: torch.stack([r.extra[name] for r in results]).mean(0) for name in results[0].extra}
-    return WindowResult(probability, deviation, results[0].windows, extra)
 
 
 def require_fit(network: nn.Module, state: object, path: Path | None, config: str = "the bundle's config") -> None:
@@ -217,7 +197,7 @@ class Predictor:
         """
         image = data["image"][None].to(self.device)
         foreground = data["foreground"][None].to(self.device) if "foreground" in data else None
-        result = ensemble_infer(self.inferer, self.networks, image, foreground)
+        result = self.inferer.infer(image, self.networks, foreground)
         spread = [result.uncertainty] if self.inferer.spreads or len(self.networks) > 1 else []
         return torch.cat([result.probability, *result.extra.values(), *spread], 1)[0].cpu()
 

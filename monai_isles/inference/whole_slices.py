@@ -54,20 +54,28 @@ class WholeSliceInferer(CaseInferer):
         self.precision, self.compiled = precision, compiled
         self._compiled: dict[nn.Module, nn.Module] = {}
 
-    def infer(self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes; the uncertainty of one pass is 0. ``foreground`` is ignored."""
+    def infer(
+        self, inputs: Tensor, network: nn.Module | Sequence[nn.Module], foreground: Tensor | None = None
+    ) -> WindowResult:
+        """Return the mean maps of a batch of volumes and the deviation between networks; ``foreground`` is ignored."""
         plain = inputs.as_tensor() if hasattr(inputs, "as_tensor") else inputs
-        if self.compiled and network not in self._compiled:
-            self._compiled[network] = fast_form(network, plain.device, compiled_for=self.batch_size if self.flat else 1)
-        network = self._compiled.get(network, network)
+        networks = [network] if isinstance(network, nn.Module) else network
         half = torch.autocast(plain.device.type, torch.bfloat16, enabled=self.precision == "bf16")
         with torch.inference_mode(), half:
-            volumes = [
-                self._slices(item, network) if self.flat else self._forward(item[None], network) for item in plain
-            ]
-        maps = [torch.cat(parts) for parts in zip(*volumes, strict=True)]
-        nothing = torch.zeros_like(maps[0][:, :1])
-        return WindowResult(maps[0], nothing, plain.shape[-1], dict(zip(self.extras, maps[1:], strict=True)))
+            results = [self._volumes(plain, self._form(item, plain.device)) for item in networks]
+        maps = [torch.stack(parts) for parts in zip(*results, strict=True)]
+        deviation = maps[0][:, :, -1:].std(0, correction=0)
+        probability, *extra = (part.mean(0) for part in maps)
+        return WindowResult(probability, deviation, plain.shape[-1], dict(zip(self.extras, extra, strict=True)))
+
+    def _form(self, network: nn.Module, device: torch.device) -> nn.Module:
+        if self.compiled and network not in self._compiled:
+            self._compiled[network] = fast_form(network, device, compiled_for=self.batch_size if self.flat else 1)
+        return self._compiled.get(network, network)
+
+    def _volumes(self, images: Tensor, network: nn.Module) -> list[Tensor]:
+        volumes = [self._slices(item, network) if self.flat else self._forward(item[None], network) for item in images]
+        return [torch.cat(parts) for parts in zip(*volumes, strict=True)]
 
     def _slices(self, image: Tensor, network: nn.Module) -> list[Tensor]:
         slices = image.movedim(-1, 0)

@@ -128,14 +128,17 @@ class WindowResult:
 class CaseInferer(Inferer):
     """Infer the volumes of a case, by windows (``StepSlidingWindowInferer``) or whole slices (``WholeSliceInferer``).
 
-    ``spreads``: one network gives an uncertainty, and ``infer`` accepts several networks at once.
+    ``spreads``: one network alone gives an uncertainty, as several together do.
     """
 
     spreads = uncertainty = False
 
     @abstractmethod
     def infer(self, inputs: Tensor, network: Any, foreground: Tensor | None = None) -> WindowResult:
-        """Return the maps of a batch of volumes."""
+        """Return the maps of a batch of volumes, the mean of several networks over the same windows.
+
+        Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.2, which averages patch by patch.
+        """
 
     def __call__(  # type: ignore[override]
         self, inputs: Tensor, network: nn.Module, foreground: Tensor | None = None

@@ -11,7 +11,6 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer
-from monai_isles.inference.predictor import ensemble_infer
 from monai_isles.inference.windows import prediction_dropout
 from monai_isles.inference.windows_plan import WindowMasks, site_sizes, window_starts
 from monai_isles.networks import AsymmetricResUNet
@@ -61,7 +60,7 @@ def test_the_fast_path_equals_the_plain_loop(
     inferer = StepSlidingWindowInferer(
         roi[:dims], step[:dims], mc_passes=passes, mc_rate=0.25, batch_size=batch, seed=SEED, cover="touch"
     )
-    ours = ensemble_infer(inferer, networks, image, torch.from_numpy(mask)[None, None])
+    ours = inferer.infer(image, networks, torch.from_numpy(mask)[None, None])
     mean, deviation = plain_loop(networks, image, window_starts(mask, roi, step, "touch"), roi, passes)
     torch.testing.assert_close(ours.probability[0, 1], mean, atol=1e-5, rtol=0)
     torch.testing.assert_close(ours.uncertainty[0, 0], deviation, atol=1e-3, rtol=0)

@@ -11,7 +11,6 @@ from torch import Tensor, nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import WholeSliceInferer
-from monai_isles.inference.predictor import ensemble_infer
 
 
 class Pair(NamedTuple):
@@ -57,7 +56,7 @@ def test_named_fields_come_back_as_maps_behind_the_classes() -> None:
 
 def test_an_ensemble_is_the_mean_and_its_spread_the_deviation_of_its_networks() -> None:
     image = torch.randn(1, 2, 6, 5, 2)
-    result = ensemble_infer(WholeSliceInferer(), [Steep(1.0), Steep(3.0)], image, None)
+    result = WholeSliceInferer().infer(image, [Steep(1.0), Steep(3.0)])
     one, three = torch.sigmoid(image[:, 0]), torch.sigmoid(3 * image[:, 0])
     assert torch.allclose(result.probability[:, 1], (one + three) / 2, atol=1e-6)
     assert torch.allclose(result.uncertainty[:, 0], (one - three).abs() / 2, atol=1e-4)

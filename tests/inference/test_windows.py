@@ -9,7 +9,6 @@ from torch import nn
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import StepSlidingWindowInferer
-from monai_isles.inference.predictor import ensemble_infer
 from monai_isles.inference.windows import prediction_dropout
 from monai_isles.inference.windows_plan import window_starts
 from monai_isles.networks import AsymmetricResUNet
@@ -104,7 +103,7 @@ def test_prediction_dropout_leaves_the_rest_of_the_network_in_evaluation() -> No
 def test_an_ensemble_is_the_mean_of_its_networks() -> None:
     networks = [AsymmetricResUNet(2, 3).eval() for _ in range(2)]
     image, inferer = torch.randn(1, 3, 48, 48, 1), StepSlidingWindowInferer((32, 32), (8, 8))
-    together = ensemble_infer(inferer, networks, image, None)
+    together = inferer.infer(image, networks)
     each = [inferer.infer(image, n) for n in networks]
     torch.testing.assert_close(together.probability, (each[0].probability + each[1].probability) / 2)
     assert float(together.uncertainty.mean()) >= min(float(e.uncertainty.mean()) for e in each)
