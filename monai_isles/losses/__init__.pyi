@@ -4,7 +4,6 @@ from .stroke_segmentation import (
     HardnessAwareGDLoss,
     StagesLoss,
     StrokeSegmentationLoss,
-    sudre_dice_loss,
 )
 from .synthesis import PseudoDWILoss, SynthesisLoss
 
@@ -17,5 +16,4 @@ __all__ = [
     "StrokeSegmentationLoss",
     "SynthesisLoss",
     "WeightedCELoss",
-    "sudre_dice_loss",
 ]

@@ -6,44 +6,27 @@ from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
-from monai.losses import DeepSupervisionLoss
+from monai.losses import DeepSupervisionLoss, GeneralizedDiceLoss
 from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
 
-
-def sudre_dice_loss(probability: Tensor, reference: Tensor, *, power: float = 2.0) -> Tensor:
-    """Return one minus the generalized Dice overlap, one value for each sample.
-
-    MONAI's class adds 1e-5 to numerator and denominator, which swamps the squared weights of large inputs; nothing
-    is added here. A class absent from a sample takes the largest weight among the present ones.
-
-    Shapes: ``(N, K, *spatial)`` probabilities and one-hot reference; ``(N,)`` out.
-    Args:
-        power: 2 weighs a class by one over its squared volume, 1 by one over its volume.
-    Source: Sudre 2017 (doi:10.1007/978-3-319-67558-9_28), section 2.2.
-
-    >>> perfect = torch.eye(2).reshape(1, 2, 2)
-    >>> abs(round(float(sudre_dice_loss(perfect, perfect)), 4))
-    0.0
-    """
-    volume = reference.flatten(2).sum(-1)
-    weight = torch.where(volume > 0, volume.clamp_min(1.0).pow(-power), torch.zeros_like(volume))
-    weight = torch.where(volume > 0, weight, weight.amax(dim=1, keepdim=True))
-    overlap = (probability * reference).flatten(2).sum(-1)
-    total = probability.flatten(2).sum(-1) + volume
-    return 1.0 - 2.0 * (weight * overlap).sum(1) / (weight * total).sum(1)
+# MONAI adds 1e-5 to numerator and denominator by default, which swamps the squared weights of large inputs.
+_DICE: dict[str, Any] = {"to_onehot_y": True, "softmax": True, "smooth_nr": 0.0, "smooth_dr": 0.0}
 
 
 class GeneralizedDiceCELoss(nn.Module):
-    """Add the generalized Dice loss and the unweighted cross-entropy.
+    """Add the generalized Dice loss, one for each sample, and the unweighted cross-entropy.
+
+    A class that is absent from a sample takes the largest weight among the present ones.
 
     Shapes: logits ``(N, K, *spatial)``, label ``(N, 1, *spatial)`` holding class numbers; a scalar out.
     Args:
-        power: exponent of the class volume in the Dice weights; 2 in the paper, 1 in its released code.
+        power: exponent of the class volume in the Dice weights: 2 in the paper, 1 in its released code.
         pooled: take the class volumes over the whole batch instead of sample by sample.
-    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1.
+    Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 3.1; Sudre 2017
+    (doi:10.1007/978-3-319-67558-9_28), section 2.2, by ``monai.losses.GeneralizedDiceLoss``.
 
     >>> label = torch.tensor([[[[0.0, 1.0]]]])
     >>> logits = torch.tensor([[[[20.0, -20.0]], [[-20.0, 20.0]]]])
@@ -59,13 +42,9 @@ class GeneralizedDiceCELoss(nn.Module):
         return f"power={self.power}, pooled={self.pooled}"
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        classes = label[:, 0].long()
-        cross_entropy = F.cross_entropy(logits, classes)
-        probability = logits.float().softmax(1)
-        reference = F.one_hot(classes, logits.shape[1]).movedim(-1, 1).to(probability.dtype)
-        if self.pooled:
-            probability, reference = (t.movedim(1, 0).flatten(1)[None] for t in (probability, reference))
-        return cross_entropy + sudre_dice_loss(probability, reference, power=self.power).mean()
+        weight = {1.0: "simple", 2.0: "square"}.get(self.power, str(self.power))  # MONAI refuses any other
+        dice = GeneralizedDiceLoss(w_type=weight, batch=self.pooled, **_DICE)
+        return F.cross_entropy(logits, label[:, 0].long()) + dice(logits.float(), label[:, :1])
 
 
 class StagesLoss(nn.Module):
@@ -126,9 +105,7 @@ class HardnessAwareGDLoss(nn.Module):
         return f"aware={self.aware}"
 
     def forward(self, logits: Tensor, label: Tensor) -> Tensor:
-        probability = logits.float().softmax(1)
-        reference = F.one_hot(label[:, 0].long(), logits.shape[1]).movedim(-1, 1).to(probability.dtype)
-        loss = sudre_dice_loss(probability, reference)
+        loss = GeneralizedDiceLoss(reduction="none", **_DICE)(logits.float(), label[:, :1])
         # the addend keeps the loss of a total miss and its gradient finite
         return (-torch.log(1.0 - loss + 1e-7) if self.aware else loss).mean()
 

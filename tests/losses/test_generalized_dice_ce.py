@@ -6,41 +6,46 @@ import math
 
 import pytest
 import torch
+from torch import Tensor
+from torch.nn import functional as F
 
-from monai_isles.losses import GeneralizedDiceCELoss, sudre_dice_loss
+from monai_isles.losses import GeneralizedDiceCELoss, HardnessAwareGDLoss
+
+
+def dice_of(lesion: Tensor, label: Tensor) -> float:
+    """Return the Dice part alone, of the probability of lesion (n,)."""
+    logits = torch.stack([1 - lesion, lesion]).log()[None]
+    return float(HardnessAwareGDLoss(aware=False)(logits, label[None, None]))
 
 
 def test_four_voxels_by_hand() -> None:
     # one lesion voxel of four, predicted 0.8 there and 0.1 elsewhere; weights 1/9 and 1
-    lesion = torch.tensor([0.8, 0.1, 0.1, 0.1])
-    probability = torch.stack([1 - lesion, lesion])[None]
-    reference = torch.tensor([[[0.0, 1, 1, 1], [1.0, 0, 0, 0]]])
+    lesion, label = torch.tensor([0.8, 0.1, 0.1, 0.1]), torch.tensor([1.0, 0, 0, 0])
     overlap = 2.7 / 9 + 0.8
     total = (2.9 + 3) / 9 + (1.1 + 1)
-    assert float(sudre_dice_loss(probability, reference)) == pytest.approx(1 - 2 * overlap / total, abs=1e-6)
+    assert dice_of(lesion, label) == pytest.approx(1 - 2 * overlap / total, abs=1e-6)
     overlap, total = 2.7 / 3 + 0.8, 5.9 / 3 + 2.1
-    assert float(sudre_dice_loss(probability, reference, power=1)) == pytest.approx(1 - 2 * overlap / total, abs=1e-6)
+    logits = torch.stack([1 - lesion, lesion]).log()[None]
+    summed = GeneralizedDiceCELoss(power=1)(logits, label[None, None])
+    entropy = F.cross_entropy(logits, label[None].long())
+    assert float(summed - entropy) == pytest.approx(1 - 2 * overlap / total, abs=1e-6)
 
 
 def test_a_total_miss_costs_the_same_at_every_size() -> None:
     expected = 1 - 2 * (64 / 63) / (64 + 127 * 64 / 63**2)
     for side in (16, 64, 256):
-        reference = torch.zeros(1, 2, side, side)
-        reference[:, 1, : side // 8, : side // 8] = 1
-        reference[:, 0] = 1 - reference[:, 1]
-        background = torch.stack([torch.ones(1, side, side), torch.zeros(1, side, side)], 1)
-        assert float(sudre_dice_loss(background, reference)) == pytest.approx(expected, abs=1e-6)
+        label = torch.zeros(side, side)
+        label[: side // 8, : side // 8] = 1
+        assert dice_of(torch.zeros(side * side), label.flatten()) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_patch_without_lesion_costs_its_share_of_false_positives() -> None:
-    reference = torch.tensor([[[1.0] * 8, [0.0] * 8]])
-    lesion = torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0])
-    assert float(sudre_dice_loss(torch.stack([1 - lesion, lesion])[None], reference)) == pytest.approx(2 / 8)
+    assert dice_of(torch.tensor([1.0, 1, 0, 0, 0, 0, 0, 0]), torch.zeros(8)) == pytest.approx(2 / 8)
 
 
 def test_the_sum_holds_the_unweighted_cross_entropy() -> None:
     logits, label = torch.randn(3, 2, 8, 8), (torch.rand(3, 1, 8, 8) > 0.5).float()
-    dice = sudre_dice_loss(logits.softmax(1), torch.cat([1 - label, label], 1)).mean()
+    dice = HardnessAwareGDLoss(aware=False)(logits, label)
     entropy = -torch.cat([1 - label, label], 1).mul(logits.log_softmax(1)).sum(1).mean()
     assert float(GeneralizedDiceCELoss()(logits, label)) == pytest.approx(float(dice + entropy), abs=1e-6)
 
