@@ -31,7 +31,7 @@ def read_tests(path: Path) -> list[dict[str, Any]]:
     results = []
     for line in pd.read_csv(path, dtype={"row": str, "against": str}).astype(object).to_dict("records"):
         known = {str(key): None if value != value else value for key, value in line.items()}
-        item: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric")}
+        item: dict[str, Any] = {key: known[key] for key in ("row", "against", "metric", "spread") if key in known}
         item["ci95"] = None if known.get("ci_low") is None else [known["ci_low"], known["ci_high"]]
         for unit in ("cases", "subjects"):
             item[unit] = {key.removeprefix(f"{unit}_"): value for key, value in known.items() if key.startswith(unit)}

@@ -15,7 +15,16 @@ from monai_isles.crossval.ensemble import ensemble_members, inference_of, score_
 from monai_isles.errors import refused
 from monai_isles.io.publish import publish_json
 from monai_isles.papers.figures import architecture_bars, contour_grid, lesion_slices
-from monai_isles.papers.study import PaperRow, Request, Trained, mean_and_sd, paper_rows, rule_rows, train_scored
+from monai_isles.papers.study import (
+    PaperRow,
+    Request,
+    Trained,
+    against_last,
+    mean_and_sd,
+    paper_rows,
+    rule_rows,
+    train_scored,
+)
 from monai_isles.papers.tables import PaperHead
 
 CHOSEN = "the scored scans chose the epoch of their own fold's network, as in the paper"
@@ -114,8 +123,9 @@ def _by_fold(request: Request, name: str, what: Mapping[str, Any], results: Resu
         rows.append({"name": f"fold {place}", "n": n, "metrics": means})
     total = {loss: over_folds(cases) for loss, cases in lines.items()}
     rows.append({"name": "total", "n": len(rows), "of": "folds", "metrics": total})
-    tests = request.compare_with_last({request.paper["columns"][loss]: item.cases for loss, item in main.items()})
-    return request.table(name, rows, [*lines], _head(request, what, main), tests=tests)
+    scored = {request.paper["columns"][loss]: item.cases for loss, item in main.items()}
+    head = _head(request, what, main)
+    return request.table(name, rows, [*lines], head, scored=scored, pairs=against_last(scored))
 
 
 def _ensemble(folder: Path, main: Columns) -> str:
@@ -134,7 +144,7 @@ def _ensemble_table(request: Request, name: str, what: Mapping[str, Any], result
     result, unseen = [item.predictions for item in main.values()], request.args.unseen
     scored = {f"{loss} alone, out of fold": item.cases for loss, item in main.items()}
     scored[f"ours: {' and '.join(main)} network of the scan's own fold"] = score_out_of_fold(result)
-    tests = request.compare_with_last(scored)
+    tested = dict(scored)
     new = score_unseen(result, request.args.out / "unseen", folder=unseen)
     if new:
         where = unseen.name if unseen else "the test section"
@@ -143,7 +153,8 @@ def _ensemble_table(request: Request, name: str, what: Mapping[str, Any], result
     rows[-1]["published"] = what["row"]
     rows.append(request.rule_line(result[0], "no network, the out-of-fold scans"))
     keys = request.paper["published"][name]["columns"]
-    return request.table(name, rows, keys, _head(request, what, main), tests=tests)
+    head = _head(request, what, main)
+    return request.table(name, rows, keys, head, scored=tested, pairs=against_last(tested))
 
 
 def _architectures(request: Request, name: str, what: Mapping[str, Any], results: Results, main: Columns) -> str:

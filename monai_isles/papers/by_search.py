@@ -144,12 +144,12 @@ def _table(
     rows += [request.line(name, lines) for name, lines in rules.items()]
     printed = request.paper["published"][beside]["columns"]
     tested = [key for key in (*TESTED[:3], "hd_vox", "hd_mm") if key in TESTED[:3] or key in printed]
-    tests = request.compare(scored, _pairs([result.row.name for result in results], list(rules)), metrics=tested)
+    pairs = _pairs([result.row.name for result in results], list(rules))
     task = f", {request.args.task}" if getattr(request.args, "task", None) else ""
     split = f"{len(value.plan.folds)} folds by subject, out-of-fold; {protocol.summary['protocol']}"
     head = request.head(f"Table 1{task}, protocol {protocol.name}", value, split, notes)
     name = "table" if place == 0 else f"table_{protocol.name}"
-    return request.table(name, rows, KEYS, head, tests=tests, beside=beside)
+    return request.table(name, rows, KEYS, head, scored=scored, pairs=pairs, metrics=tested, beside=beside)
 
 
 def _pairs(names: Sequence[str], rules: Sequence[str]) -> list[tuple[str, str]]:

@@ -174,8 +174,8 @@ def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, res
         rows.append(request.rule_line(result, "no network"))
     scored = {row.name: cases for row, cases in own.items()}
     publish_text(request.args.out / f"{name}_cases.csv", cases_csv(scored))
-    tests = request.compare(scored, _pairs(list(scored), what["against"]))
-    return request.table(name, rows, what["columns"], head(what), tests=tests)
+    pairs = _pairs(list(scored), what["against"])
+    return request.table(name, rows, what["columns"], head(what), scored=scored, pairs=pairs)
 
 
 def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:

@@ -33,6 +33,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _module(paper).arguments(item, paper)
     words = list(sys.argv[1:] if argv is None else argv)
     args = parser.parse_args(words)
+    if args.seeds and "seed" in dict(args.set):
+        parser.error("argument --seeds: not beside --set seed=N")
     try:
         return _run(args, words)
     except (IslesError, RuntimeError) as error:
@@ -68,6 +70,8 @@ def _arguments(parser: argparse.ArgumentParser, paper: Mapping[str, Any]) -> Non
     parser.add_argument("--overlay", nargs="+", default=[], metavar="NAME", help="config files that all rows share")
     parser.add_argument("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE",
                         help="settings of all rows, as JSON")  # fmt: skip
+    parser.add_argument("--seeds", nargs="+", type=int, default=[], metavar="N", help="train every row once for each "
+                        "seed, in OUT/seed_N; OUT gets tables over the trainings")  # fmt: skip
     parser.add_argument("--seed", type=int, default=0, help="seed of the bootstrap intervals (default: 0)")
 
 
@@ -76,15 +80,28 @@ def _run(args: argparse.Namespace, words: Sequence[str]) -> int:
     started = time.monotonic()
     bundle = Bundle.open(args.bundle or args.paper)
     args.command, args.say, paper = command_of(words), _say, bundle.paper
-    study = Study(bundle.root, args.data_list, args.dataset_dir, tuple(args.overlay), dict(args.set), seed=args.seed)
+    requests = [_request(args, bundle, seed) for seed in dict.fromkeys(args.seeds)] or [_request(args, bundle)]
     with RunFolder(args.out) as held:
-        texts, rows = _module(paper).make(Request(args, paper, study))
+        made = [_module(paper).make(request) for request in requests]
+        texts, rows = made[0]
+        if len(made) > 1:
+            texts = _request(args, bundle).trainings_tables([request.compared for request in requests])
+            rows = {request.args.out.name: rows for request, (_, rows) in zip(requests, made, strict=True)}
         minutes = round((time.monotonic() - started) / 60, 1)
         settings = {"overlays": args.overlay, **dict(args.set)}
         split = {key: rows.pop(key) for key in ("split",) if key in rows}
         held.finish({"command": "reproduce", "minutes": minutes, "settings": settings, **split, "rows": rows})
     print("\n\n".join(texts))
     return EXIT_DONE
+
+
+def _request(args: argparse.Namespace, bundle: Bundle, seed: int | None = None) -> Request:
+    """Return the request to train every row once; with several seeds each has a folder of its own."""
+    settings, out = dict(args.set), args.out
+    if seed is not None:
+        settings["seed"], out = seed, out / f"seed_{seed}" if len(set(args.seeds)) > 1 else out
+    study = Study(bundle.root, args.data_list, args.dataset_dir, tuple(args.overlay), settings, seed=args.seed)
+    return Request(argparse.Namespace(**{**vars(args), "out": out}), bundle.paper, study)
 
 
 def _say(row: PaperRow) -> None:

@@ -6,10 +6,10 @@ import argparse
 import math
 import shutil
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -21,7 +21,7 @@ from monai_isles.crossval.run import cross_validate, require_whole
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.input_rows import ROWS, InputRow
 from monai_isles.errors import refused
-from monai_isles.evaluation.compare import compare_methods
+from monai_isles.evaluation.compare import TESTED, compare_methods
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.evaluation.score import score_cases
 from monai_isles.evaluation.summary import summarise
@@ -220,6 +220,12 @@ def rule_rows(predictions: OutOfFold, *, tuned: bool = False) -> tuple[dict[str,
     return scored, {name: " | ".join(dict.fromkeys(texts)) for name, texts in words.items()}
 
 
+def against_last(scored: Mapping[str, object]) -> list[tuple[str, str]]:
+    """Return the pairs that test every row against the last one."""
+    *others, last = scored
+    return [(name, last) for name in others]
+
+
 @dataclass(frozen=True)
 class Trained:
     """Hold a trained row: its maps, and one line a scored case with ``fold`` and every metric."""
@@ -246,20 +252,44 @@ def train_scored(study: Study, row: PaperRow, folder: Path, **options: Any) -> T
     return Trained(row, result, score_maps(result.cases, result.read, folder.name))
 
 
-def mean_and_sd(values: Sequence[float]) -> dict[str, float | int | None]:
+def mean_and_sd(values: Sequence[float | None]) -> dict[str, float | int | None]:
     """Return mean, sd (n - 1) and n over the finite values; None where there are too few."""
-    finite = np.array([value for value in values if math.isfinite(value)])
+    finite = np.array([value for value in values if value is not None and math.isfinite(value)])
     mean, sd = (float(finite.mean()) if finite.size else None), (float(finite.std(ddof=1)) if finite.size > 1 else None)
     return {"mean": mean, "sd": sd, "n": int(finite.size)}
 
 
+def mean_cases(trainings: Sequence[Sequence[Row]], metrics: Sequence[str]) -> list[Row]:
+    """Return every case with the mean of its metrics over the trainings, nan where one of them is."""
+    by_name = [{case["case"]: case for case in cases} for cases in trainings]
+    return [
+        {**case, **{key: float(np.mean([cases[name][key] for cases in by_name])) for key in metrics}}
+        for name, case in by_name[0].items()
+    ]
+
+
+class Compared(NamedTuple):
+    """Hold what a table tests: the scored cases of every row by name, the tested pairs and metrics; and its head."""
+
+    scored: Mapping[str, Sequence[Row]]
+    pairs: Sequence[tuple[str, str]]
+    metrics: Sequence[str]
+    head: PaperHead
+    published: str
+
+
 @dataclass(frozen=True)
 class Request:
-    """Hold the request to ``reproduce``, and write tables and figures into its folder."""
+    """Hold the request to ``reproduce``, and write tables and figures into its folder.
+
+    Args:
+        compared: the tests of every table written so far, by its name.
+    """
 
     args: argparse.Namespace
     paper: Mapping[str, Any]
     study: Study
+    compared: dict[str, Compared] = field(default_factory=dict)
 
     @property
     def outputs(self) -> Iterator[tuple[str, Mapping[str, Any]]]:
@@ -281,17 +311,6 @@ class Request:
         """Return the row of rCBF < 30 % over the scans of a study."""
         return self.line(f"{RULE}, {name}", rule_rows(predictions)[0]["rcbf30"])
 
-    def compare(
-        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], **options: Any
-    ) -> list[dict[str, Any]]:
-        """Return the tests of ``compare_methods``, with the bootstrap of the study."""
-        return compare_methods(scored, pairs, resamples=self.study.resamples, seed=self.study.seed, **options)
-
-    def compare_with_last(self, scored: Mapping[str, Sequence[Row]]) -> list[dict[str, Any]]:
-        """Return the tests of every row against the last one."""
-        *others, last = scored
-        return self.compare(scored, [(name, last) for name in others])
-
     def table(
         self,
         name: str,
@@ -299,12 +318,59 @@ class Request:
         keys: Sequence[str],
         head: PaperHead,
         *,
-        tests: Sequence[Mapping[str, Any]] = (),
+        scored: Mapping[str, Sequence[Row]] = {},
+        pairs: Sequence[tuple[str, str]] = (),
+        metrics: Sequence[str] = TESTED,
         beside: str | None = None,
     ) -> str:
-        """Write a table together with the published one (``beside``, if it has another name); return its text."""
-        published, metrics = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
-        return publish_table(self.args.out, name, rows, published, metrics, head=head, tests=tests)
+        """Write a table with the tests of ``pairs`` and the published one (``beside``, if it has another name)."""
+        tests = self._compare(scored, pairs, metrics)
+        if tests:
+            self.compared[name] = Compared(scored, pairs, metrics, head, beside or name)
+        return self._publish(name, rows, keys, head, tests, published_tables(self.study.bundle)[beside or name])
+
+    def trainings_tables(self, each: Sequence[Mapping[str, Compared]]) -> list[str]:
+        """Write ``NAME_trainings`` for every table with tests; return their texts.
+
+        A row shows mean and standard deviation over its trainings, each the mean over cases. The tests are of the mean
+        of each case over the trainings; ``spread`` is the standard deviation of the difference between trainings.
+
+        Args:
+            each: ``compared`` of every training of the rows.
+        """
+        texts = []
+        for name, (scored, pairs, metrics, head, beside) in each[0].items():
+            of = [one[name].scored for one in each]
+            means = {row: mean_cases([one[row] for one in of], metrics) for row in scored}
+            tests = self._compare(means, pairs, metrics)
+            by_training = (self._compare(one, pairs, metrics) for one in of)
+            for test, *differences in zip(tests, *by_training, strict=True):
+                test["spread"] = mean_and_sd([one["cases"]["mean"] for one in differences])["sd"]
+            rows = []
+            for row in scored:
+                by_metric = {
+                    key: [mean_and_sd([case[key] for case in one[row]])["mean"] for one in of] for key in metrics
+                }
+                numbers = {key: mean_and_sd(means) for key, means in by_metric.items()}
+                rows.append({"name": row, "n": len(each), "of": "trainings", "metrics": numbers})
+            head = replace(head, title=f"{head.title}, {len(each)} trainings of every row", notes=())
+            printed = published_tables(self.study.bundle)[beside]
+            printed = {row: line for row, line in printed.items() if row in scored}
+            texts.append(self._publish(f"{name}_trainings", rows, metrics, head, tests, printed))
+        return texts
+
+    def _compare(
+        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], metrics: Sequence[str]
+    ) -> list[dict[str, Any]]:
+        bootstrap: dict[str, Any] = {"resamples": self.study.resamples, "seed": self.study.seed}
+        return compare_methods(scored, pairs, metrics=metrics, **bootstrap)
+
+    def _publish(
+        self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], head: PaperHead,
+        tests: Sequence[Mapping[str, Any]], published: Mapping[str, Row],
+    ) -> str:  # fmt: skip
+        shown = columns(keys, self.paper["headings"])
+        return publish_table(self.args.out, name, rows, published, shown, head=head, tests=tests)
 
     def picture(self, name: str, figure: Figure, *, max_bytes: int = 300_000) -> Path:
         """Write a figure as ``name.png`` and return its path."""

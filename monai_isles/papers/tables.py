@@ -30,8 +30,10 @@ _NOTES = (
 _TESTS = (
     "Paired over the same cases: t-test and Wilcoxon signed-rank test, two-sided; difference: the row minus the one it "
     "is tested against; interval by drawing subjects. p: not corrected; Holm: corrected over the {count} tests of this "
-    "table, each kind by itself. One training a row: chance between trainings is not in the p."
+    "table, each kind by itself. "
 )
+_ONE_TRAINING = "One training a row: chance between trainings is not in the p."
+_TRAININGS = "Tested: the mean of each case over the trainings. sd: of the difference, between trainings."
 
 
 @dataclass(frozen=True)
@@ -104,8 +106,9 @@ def paper_csv(ours: Sequence[Row], published: Mapping[str, Row], metrics: Sequen
 
 def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
     """Return the cells of the tests' table, headings first; differences of fractions in points."""
-    head = ["row", "against", "metric", "n", "difference (95 %)", "p t", "Holm", "p W", "Holm", "subjects", "p t",
-            "Holm", "p W", "Holm"]  # fmt: skip
+    spread = ["sd"] if _of_trainings(tests) else []
+    head = ["row", "against", "metric", "n", "difference (95 %)", *spread, "p t", "Holm", "p W", "Holm", "subjects",
+            "p t", "Holm", "p W", "Holm"]  # fmt: skip
     grid = [head]
     for test in tests:
         cases, subjects = ([_p(test[unit].get(name)) for name in _P_NAMES] for unit in ("cases", "subjects"))
@@ -114,8 +117,19 @@ def tests_grid(tests: Sequence[Mapping[str, Any]]) -> list[list[str]]:
         points = "-" if mean is None else f"{scale * mean:+.1f}"
         points += f" ({scale * ends[0]:+.1f} to {scale * ends[1]:+.1f})" if ends else ""
         n, of_subjects = str(test["cases"]["n"]), str(test["subjects"]["n"])
-        grid.append([test["row"], test["against"], f"{title}, {unit}", n, points, *cases, of_subjects, *subjects])
+        between = [_spread(test)] if spread else []
+        line = [test["row"], test["against"], f"{title}, {unit}", n, points, *between, *cases, of_subjects, *subjects]
+        grid.append(line)
     return grid
+
+
+def _of_trainings(tests: Sequence[Mapping[str, Any]]) -> bool:
+    return any("spread" in test for test in tests)
+
+
+def _spread(test: Mapping[str, Any]) -> str:
+    """Return the standard deviation of a difference between trainings, in the unit of the difference."""
+    return "-" if test["spread"] is None else f"{_WORDS[test['metric']][1] * test['spread']:.1f}"
 
 
 def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
@@ -124,6 +138,7 @@ def tests_csv(tests: Sequence[Mapping[str, Any]]) -> str:
     for test in tests:
         low, high = test["ci95"] or (None, None)
         line = {**{key: test[key] for key in ("row", "against", "metric")}, "ci_low": low, "ci_high": high}
+        line |= {"spread": test["spread"]} if "spread" in test else {}
         for unit in ("cases", "subjects"):
             line |= {f"{unit}_{name}": test[unit].get(name) for name in ("n", "mean", *_P_NAMES)}
         lines.append(line)
@@ -146,7 +161,8 @@ def sentences(
     """Return one sentence for each tested pair: metrics that differ, by how much, and undecided ones.
 
     A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
-    is called undecided. The numbers of the paper for the same pair follow.
+    is called undecided, and so is one of several trainings that is no larger than its standard deviation between them.
+    The numbers of the paper for the same pair follow.
 
     Args:
         r2: agreement of the volumes by row, which no test judges.
@@ -154,7 +170,7 @@ def sentences(
     text, agreement = [], r2 or {}
     for row, other in dict.fromkeys((test["row"], test["against"]) for test in tests):
         own = [test for test in tests if (test["row"], test["against"]) == (row, other)]
-        decided = [test for test in own if test["cases"]["p_t"] is not None and test["cases"]["p_t"] < LEVEL]
+        decided = [test for test in own if _is_decided(test)]
         parts = [_difference_text(test) for test in decided]
         others = [_undecided_text(test) for test in own if test not in decided]
         parts += [f"undecided: {', '.join(others)}"] if others else []
@@ -162,6 +178,11 @@ def sentences(
             parts.append(f"R2 {agreement[row]:.2f} after {agreement[other]:.2f}, not tested")
         text.append(f"{row} against {other}: {'; '.join(parts)}.{_theirs(published or {}, row, other, own)}")
     return text
+
+
+def _is_decided(test: Mapping[str, Any]) -> bool:
+    p, mean = test["cases"]["p_t"], test["cases"]["mean"]
+    return p is not None and p < LEVEL and abs(mean) > (test.get("spread") or 0.0)
 
 
 def publish_table(
@@ -180,7 +201,7 @@ def publish_table(
     words = sentences(tests, published, {str(row["name"]): row.get("volumes", {}).get("r2") for row in ours})
     if tests:
         grids.append(tests_grid(tests))
-        counted = _TESTS.format(count=len(tests))
+        counted = _TESTS.format(count=len(tests)) + (_TRAININGS if _of_trainings(tests) else _ONE_TRAINING)
         text += "\n" + "\n".join([*as_lines(grids[1]), "", counted, *(f"- {line}" for line in words)]) + "\n"
         publish_json(folder / f"{name}_tests.json", {"simulated": head.simulated, "tests": list(tests)})
         publish_text(folder / f"{name}_tests.csv", tests_csv(tests))
@@ -233,13 +254,19 @@ def _difference_text(test: Mapping[str, Any]) -> str:
     direction = "higher" if mean > 0 else "lower"
     corrected = test["cases"].get("p_t_holm")
     after = "" if corrected is None else f", {_p(corrected)} corrected"
+    after += _between(test)
     return f"{title} {abs(mean):.1f} {unit} {direction} (p {_p(test['cases']['p_t'])}{after})"
 
 
 def _undecided_text(test: Mapping[str, Any]) -> str:
     title, scale, unit = _WORDS[test["metric"]]
     mean = test["cases"]["mean"]
-    return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {_p(test['cases']['p_t'])})")
+    after = f"{_p(test['cases']['p_t'])}{_between(test)}"
+    return f"{title} " + ("-" if mean is None else f"{scale * mean:+.1f} {unit} (p {after})")
+
+
+def _between(test: Mapping[str, Any]) -> str:
+    return f", sd {_spread(test)} between trainings" if "spread" in test else ""
 
 
 def _theirs(published: Mapping[str, Row], row: str, other: str, own: Sequence[Mapping[str, Any]]) -> str:

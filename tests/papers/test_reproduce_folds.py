@@ -40,7 +40,8 @@ def trained(monkeypatch: pytest.MonkeyPatch, phantom_folder: Path) -> list[Plan]
         for entry in content["training"]:
             image = nibabel.load(phantom_folder / entry["label"])
             loss = next(loss for loss in WIDTH if out.name.endswith(loss))
-            found = np.roll(np.asarray(image.dataobj) > 0, WIDTH[loss] + len(out.name), axis=0)
+            moved = WIDTH[loss] + len(out.name) + int(plan.settings.get("seed", 0))
+            found = np.roll(np.asarray(image.dataobj) > 0, moved, axis=0)
             folder = out / "predictions" / entry["case"]
             folder.mkdir(parents=True, exist_ok=True)
             map_ = nibabel.Nifti1Image((0.9 * found).astype(np.float32), image.affine, image.header)
@@ -145,3 +146,33 @@ def test_weighted_cross_entropy_is_a_row_that_is_trained_when_named(
     assert [plan.overlays[0] for plan in trained] == ["focal.json", "cross_entropy.json", "weighted_cross_entropy.json"]
     (*_, total) = [line for line in table(tmp_path / "out/table1.csv") if line["kind"] == "ours"]
     assert total["row"] == "total" and float(total["weighted_cross_entropy_mean"]) >= 0
+
+
+def test_several_trainings_of_every_row_give_the_spread_between_them(
+    words: list[str], trained: list[Plan], tmp_path: Path, capsys
+) -> None:
+    assert reproduce("--table", "1", "--seeds", "0", "1", "4", *words) == 0
+    assert [plan.settings["seed"] for plan in trained] == [0, 0, 1, 1, 4, 4]
+    out = tmp_path / "out"
+    made = json.loads((out / "run.json").read_text())["rows"]
+    dice = {
+        loss: np.array([list(rows[f"PSPNet (scratch), {loss}"]["cases"].values()) for rows in made.values()])
+        for loss in WIDTH
+    }  # trainings x cases
+    assert list(made) == ["seed_0", "seed_1", "seed_4"] and all(table(out / seed / "table1.csv") for seed in made)
+    lines = table(out / "table1_trainings.csv")
+    assert [(line["n"], line["n_of"]) for line in lines] == [("3", "trainings")] * 2
+    for line, of_loss in zip(lines, dice.values(), strict=True):
+        assert float(line["dsc_mean"]) == pytest.approx(of_loss.mean())
+        assert float(line["dsc_sd"]) == pytest.approx(of_loss.mean(1).std(ddof=1))
+    test = next(one for one in table(out / "table1_trainings_tests.csv") if one["metric"] == "dsc")
+    difference = dice["focal"] - dice["cross_entropy"]
+    assert float(test["cases_mean"]) == pytest.approx(difference.mean())
+    assert float(test["spread"]) == pytest.approx(difference.mean(1).std(ddof=1))
+    assert "3 trainings of every row" in capsys.readouterr().out
+
+
+def test_a_seed_beside_seeds_is_refused(words: list[str], trained: list[Plan], tmp_path: Path) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        reproduce("--table", "1", "--seeds", "0", "1", *words, "seed=3")
+    assert not trained and not (tmp_path / "out").exists()

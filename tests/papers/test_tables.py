@@ -96,6 +96,20 @@ def test_a_sentence_states_what_differs_and_calls_the_rest_undecided() -> None:
     assert sentences([paired("dsc", 0.001, 0.9)]) == ["Balanced against Baseline: undecided: Dice +0.1 points (p 0.9)."]
 
 
+def test_a_difference_within_the_spread_between_trainings_is_undecided(tmp_path: Path) -> None:
+    tests = [{**paired("dsc", 0.03, 0.001), "spread": 0.031}, {**paired("hd_mm", -5.0, 0.001), "spread": 4.9},
+             {**paired("ppv", 0.2, 0.001), "spread": None}]  # fmt: skip
+    (said,) = sentences(tests)
+    assert said == (
+        "Balanced against Baseline: Hausdorff distance 5.0 mm lower (p 0.001, 0.004 corrected, sd 4.9 between "
+        "trainings); PPV 20.0 points higher (p 0.001, 0.004 corrected, sd - between trainings); "
+        "undecided: Dice +3.0 points (p 0.001, sd 3.1 between trainings)."
+    )
+    text = publish_table(tmp_path, "t", [], {}, METRICS, head=HEAD, tests=tests)
+    assert "over the trainings" in text and "One training" not in text
+    assert sentences(read_tests(tmp_path / "t_tests.csv")) == [said]
+
+
 def test_tests_stand_in_text_csv_and_page_with_both_kinds_of_p(tmp_path: Path) -> None:
     tests = [paired("dsc", 0.09, 0.19, row="SLNet", against="<i>x</i>"), paired("hd_mm", -26.4, 0.021)]
     published = published_tables("wang")["table3"]
