@@ -27,7 +27,7 @@ from monai_isles.errors import IslesError
 from monai_isles.modalities import PERFUSION_MAPS
 from monai_isles.perfusion.maps import measured_maps
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.phantom.folder import KEYS
+from monai_isles.phantom.atlas import TABLES
 
 AIR_HU, REST, ANGLE_DEG, SHARE = -1024.0, 5, 25.0, 0.7
 
@@ -131,7 +131,7 @@ def dice_by_software(scan: Scan, names: Sequence[str]) -> dict[str, dict[str, fl
 def dice_by_inputs(folder: Path, names: Sequence[str]) -> dict[str, dict[str, float]]:
     """Return by inputs the Dice of every bundle with the files of a scan."""
     scan = read(folder)
-    files = {key: next(folder.glob(f"*.{KEYS[key]}.*/*.nii")) for key in ("ct", *PERFUSION_MAPS, "ctp")}
+    files = {key: next(folder.glob(f"*.{TABLES['isles2018'][key]}.*/*.nii")) for key in ("ct", *PERFUSION_MAPS, "ctp")}
     return {
         title: {name: dice_of(scan, name, lambda used=used: {key: files[key] for key in used}) for name in names}
         for title, used in INPUTS.items()

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from itertools import groupby
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,7 +27,7 @@ from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
 from monai_isles.phantom.dicom_writer import write_dicom
 from monai_isles.phantom.mri.facts import MriKind
-from monai_isles.phantom.mri.scan import MriCase, scan_mri
+from monai_isles.phantom.mri.scan import scan_mri
 
 FIRST_TEST_SUBJECT = 1_000_000
 
@@ -81,10 +81,13 @@ def make_ct(
 ) -> None:
     """Write the CT scans of one subject, as ``make_dataset`` says."""
     patient = make_patient(group[0].index, seed=seed, variety=variety)
+    names = {key: f"SMIR.Brain.XX.O.{name}" for key, name in TABLES["isles2018"].items()}
     for item in group:
         scan = scan_slab(patient, item.slab, seed=seed)
         labelled, case = item.section == "TRAINING", folder / item.section / f"case_{item.number}"
-        _whole(case, partial(write_case, scan, number=item.number, series=series, labelled=labelled))
+        hidden = {*(() if series else ("ctp",)), *(() if labelled else ("dwi", "label"))}  # the lesion is drawn on DWI
+        first = (340000 if labelled else 350000) + 10 * item.number
+        _whole(case, partial(_write_images, scan, names, first=first, hidden=hidden))
         if dicom:
             _whole(folder / "DICOM" / item.section / case.name, partial(write_dicom, scan, form=dicom))
         _write_truth(folder, item, {"slab": item.slab, **scan.truth})
@@ -92,11 +95,13 @@ def make_ct(
 
 def make_mri(folder: Path, group: Sequence[Planned], *, kind: MriKind, seed: int, spacing_mm: float | None) -> None:
     """Write the one MRI scan of a subject."""
-    (planned,) = group
-    labelled, scan = planned.section == "TRAINING", scan_mri(kind, planned.index, seed=seed, spacing_mm=spacing_mm)
-    write = partial(write_mri_case, scan, kind=kind, number=planned.number, labelled=labelled)
-    _whole(folder / planned.section / str(planned.number), write)
-    _write_truth(folder, planned, {"kind": kind.name, **scan.truth})
+    (item,) = group
+    labelled, scan = item.section == "TRAINING", scan_mri(kind, item.index, seed=seed, spacing_mm=spacing_mm)
+    names = {key: f"VSD.Brain.XX.O.{name}" for key, name in kind.files.items()} | {"label": kind.label_file}
+    first, hidden = kind.first_id + (0 if labelled else 5000) + 10 * item.number, set() if labelled else {"label"}
+    case = folder / item.section / str(item.number)
+    _whole(case, partial(_write_images, scan, names, first=first, hidden=hidden))
+    _write_truth(folder, item, {"kind": kind.name, **scan.truth})
 
 
 def _whole(folder: Path, write: Callable[[Path], object]) -> None:
@@ -177,28 +182,21 @@ def make_aside(out: Path, record: str) -> Path:
     return aside
 
 
-KEYS = TABLES["isles2018"]
+def _write_images(
+    scan: CaseArrays, names: Mapping[str, str], folder: Path, *, first: int, hidden: Collection[str]
+) -> None:
+    """Write the images that are not ``hidden``, uncompressed, each in a folder of its name and number.
 
-
-def write_case(scan: CaseArrays, folder: Path, *, number: int, series: bool, labelled: bool) -> None:
-    """Write the images of one scan under ``folder``; unless ``labelled``, without lesion and the DWI it is drawn on.
-
-    Shapes: stored as (X, Y, Z) or (X, Y, Z, T) with x to the left and y to the back, as the release does.
+    Shapes: stored as (X, Y, Z) or (X, Y, Z, T) with x to the left and y to the back, as the releases do.
     """
     images = scan.images | {"ctp": np.moveaxis(scan.ctp, 0, -1), "label": scan.label.astype(np.uint8)}
-    wanted = {"ctp": series, "dwi": labelled, "label": labelled}
-    first = (340000 if labelled else 350000) + 10 * number
-    for place, (key, name) in enumerate(KEYS.items(), start=first):
-        if wanted.get(key, True):
+    place: dict[str, Any] = {"spacing_mm": scan.spacing_mm, "level_mm": scan.truth["level_mm"]}
+    for number, (key, name) in enumerate(names.items(), start=first):
+        if key not in hidden:
+            inside = folder / f"{name}.{number}"
+            inside.mkdir(parents=True)
             more: dict[str, Any] = {"centre_mm": scan.centre_mm, "dt_s": scan.dt_s if key == "ctp" else None}
-            _write_image(images[key], folder / f"SMIR.Brain.XX.O.{name}.{place}", scan, **more)
-
-
-def _write_image(image: np.ndarray, folder: Path, scan: CaseArrays | MriCase, **more: Any) -> None:
-    """Write an image, uncompressed, into a folder of its own name."""
-    folder.mkdir(parents=True)
-    level_mm = float(cast(float, scan.truth["level_mm"]))
-    save_lps(image, folder / f"{folder.name}.nii", spacing_mm=scan.spacing_mm, level_mm=level_mm, **more)
+            save_lps(images[key], inside / f"{inside.name}.nii", **place, **more)
 
 
 def save_lps(
@@ -224,16 +222,6 @@ def save_lps(
     if dt_s is not None:
         nifti.header["pixdim"][4] = dt_s
     nibabel.save(nifti, path)
-
-
-def write_mri_case(case: MriCase, folder: Path, *, kind: MriKind, number: int, labelled: bool) -> None:
-    """Write the images of one case under ``folder``."""
-    files = {f"VSD.Brain.XX.O.{key}": case.images[name] for name, key in kind.files.items()}
-    if labelled:
-        files[kind.label_file] = case.label
-    first = kind.first_id + (0 if labelled else 5000) + 10 * number
-    for place, (name, image) in enumerate(files.items(), start=first):
-        _write_image(image, folder / f"{name}.{place}", case)
 
 
 def mri_settings(kind: MriKind, spacing_mm: float | None) -> tuple[str, ...]:

@@ -12,7 +12,6 @@ from scipy import ndimage
 
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.phantom.mri.scan import MriCase
 from tests.fixtures.shared import Simulated, made_once, make_mri_case, once
 
 SEED = 7
@@ -40,22 +39,22 @@ def case(simulated: Simulated) -> CaseArrays:
 
 
 @pytest.fixture(scope="session")
-def siss(tmp_path_factory: pytest.TempPathFactory) -> list[MriCase]:
+def siss(tmp_path_factory: pytest.TempPathFactory) -> list[CaseArrays]:
     """Six sub-acute cases on a coarse grid."""
     return once(tmp_path_factory, "siss", lambda: six_cases("siss"))
 
 
 @pytest.fixture(scope="session")
-def spes(tmp_path_factory: pytest.TempPathFactory) -> list[MriCase]:
+def spes(tmp_path_factory: pytest.TempPathFactory) -> list[CaseArrays]:
     """Six acute cases on a coarse grid."""
     return once(tmp_path_factory, "spes", lambda: six_cases("spes"))
 
 
-def six_cases(kind: str) -> list[MriCase]:
+def six_cases(kind: str) -> list[CaseArrays]:
     return [make_mri_case(n, kind=kind, seed=SEED, spacing_mm=4.0) for n in range(1, 7)]
 
 
-def other_side(image: np.ndarray, case: MriCase) -> np.ndarray:
+def other_side(image: np.ndarray, case: CaseArrays) -> np.ndarray:
     """Return the other hemisphere's value at every voxel, mirrored about the plane of the true landmarks."""
     pairs = np.array(case.truth["landmarks_vox"])
     normal = (pairs[:, 1] - pairs[:, 0]).mean(0)
@@ -67,16 +66,16 @@ def other_side(image: np.ndarray, case: MriCase) -> np.ndarray:
 
 
 @pytest.fixture(scope="session")
-def mirrored() -> Callable[[np.ndarray, MriCase], np.ndarray]:
+def mirrored() -> Callable[[np.ndarray, CaseArrays], np.ndarray]:
     """The function that gives the other hemisphere's value at every voxel."""
     return other_side
 
 
 @pytest.fixture(scope="session")
-def contrast() -> Callable[[MriCase, str, np.ndarray], float]:
+def contrast() -> Callable[[CaseArrays, str, np.ndarray], float]:
     """The function that gives the median of an image over a region against its mirror image, less one."""
 
-    def against_mirror(case: MriCase, name: str, region: np.ndarray) -> float:
+    def against_mirror(case: CaseArrays, name: str, region: np.ndarray) -> float:
         image, other = case.images[name], other_side(case.images[name], case)
         used = region & (image > 0) & (other > 0)
         return float(np.median(image[used]) / np.median(other[used]) - 1)

@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from monai_isles.phantom.ct.anatomy import Grid, Pose, Subject
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.mri.facts import SISS
-from monai_isles.phantom.mri.scan import MriCase, draw_pose, head_landmarks
+from monai_isles.phantom.mri.scan import draw_pose, head_landmarks
 
 
 @pytest.mark.parametrize("pitch", [0.0, 5.0])
@@ -41,6 +42,6 @@ def test_the_hemispheres_agree_across_the_true_plane_and_not_across_the_grids_mi
     assert min(agree) > 0.75 and np.mean(wrong) < np.mean(agree) - 0.08
 
 
-def _alike(image: np.ndarray, other: np.ndarray, case: MriCase) -> float:
+def _alike(image: np.ndarray, other: np.ndarray, case: CaseArrays) -> float:
     used = ((image > 0) | (other > 0)) & (case.label == 0)
     return float(np.corrcoef(image[used], other[used])[0, 1])

@@ -33,9 +33,9 @@ _GREY, _WHITE = (57.0, 4.0), (23.0, 2.0)
 class CaseArrays:
     """Hold one scan in the form in which it is written.
 
-    Shapes: images (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16.
-    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``dt_s`` s, ``dwi`` none;
-        the images' middle lies ``centre_mm`` to the right and to the front of the table's axis.
+    Shapes: images and ``label`` (H, W, D) RAS+, ``ctp`` (T, H, W, D) int16, without frames for MRI.
+    Units: ``ct`` and ``ctp`` HU, ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``mtt``, ``tmax``, ``ttp``, ``dt_s`` s, other
+        images none; their middle lies ``centre_mm`` to the right and to the front of the table's axis.
     """
 
     images: dict[str, np.ndarray]

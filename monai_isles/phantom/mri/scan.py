@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from typing import Any
 
 import numpy as np
 
 from monai_isles.phantom.ct.anatomy import CENTRE_MM, Grid, Pose, Subject, mirrored_pairs
+from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.ct.stroke import Stroke, fed_by
 from monai_isles.phantom.mri.brain import Brain, brain_of
 from monai_isles.phantom.mri.facts import MriKind, volume_of
@@ -38,21 +39,7 @@ def head_landmarks(subject: Subject, pose: Pose, grid: Grid) -> np.ndarray:
     return mirrored_pairs(right - CENTRE_MM - np.array([0, 0, pose.level_mm * float(subject.scale[2])]), pose, grid)
 
 
-@dataclass
-class MriCase:
-    """Hold one MRI case in the form in which it is written.
-
-    Shapes: images and ``label`` (H, W, D) RAS+; anatomical images int16, perfusion maps float32, ``label`` uint8.
-    Units: ``cbf`` ml/100 g/min, ``cbv`` ml/100 g, ``ttp`` and ``tmax`` s, the others none; ``spacing_mm`` mm.
-    """
-
-    images: dict[str, np.ndarray]
-    label: np.ndarray
-    spacing_mm: tuple[float, float, float]
-    truth: dict[str, object] = field(default_factory=dict)
-
-
-def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None = None) -> MriCase:
+def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None = None) -> CaseArrays:
     """Simulate subject ``index`` of the MRI data set ``seed``; the subject is the same at every spacing."""
     shape, spacing = kind.grid(spacing_mm)
     grid = Grid(shape, (spacing, spacing, spacing))
@@ -73,12 +60,8 @@ def scan_mri(kind: MriKind, index: int, *, seed: int, spacing_mm: float | None =
     truth = asdict(pose) | facts | {"side": stroke.side_name, "occlusion": stroke.occlusion}
     truth |= {"distractors": distractors.names(), "spacing_mm": [spacing] * 3}
     truth["landmarks_vox"] = np.round(head_landmarks(subject, pose, grid), 4).tolist()
-    return MriCase(
-        images={name: brain.whole(_round_to_file(image, name)) for name, image in images.items()},
-        label=brain.whole(label),
-        spacing_mm=grid.spacing_mm,
-        truth=truth,
-    )
+    whole = {name: brain.whole(_round_to_file(image, name)) for name, image in images.items()}
+    return CaseArrays(whole, np.zeros((0, *shape), np.int16), brain.whole(label), grid.spacing_mm, 0.0, truth)
 
 
 def _round_to_file(values: np.ndarray, name: str) -> np.ndarray:
