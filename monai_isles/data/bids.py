@@ -72,8 +72,10 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
     lesion = suffix.lower() == "mask" and (not about or "lesion" in about)
     key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
-    if key == "dwi" and "adc" in {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}:
-        key = "adc"
+    if key == "dwi":
+        kind = {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}
+        # a b 0 is not diffusion-weighted
+        key = "adc" if "adc" in kind else None if kind & {"b0", "b00", "b000"} else key
     if key == "t1" and "ce" in entities:
         key = "t1c"
     derived = "derivatives" in (path if root is None else path.relative_to(root)).parts

@@ -2,20 +2,23 @@
 
 The part of the name before the modality is the case; without a letter in it, the folder's name is. Names that begin
 with ``sub-`` (BIDS) group files of any sub-folder, others group the files of one folder. A last part ``msk``, ``mask``,
-``lesion``, ``lesionmask``, ``label`` or ``OT`` is the lesion mask, except ``brain_mask`` and the like. Upper and lower
-case do not matter.
+``lesion``, ``lesionmask``, ``label``, ``seg`` or ``OT`` is the lesion mask, except ``brain_mask`` and the like; in a
+folder ``masks`` or ``labels`` a mask has the name of its case. Of nnU-Net, ``dataset.json`` names the modalities. Upper
+and lower case do not matter.
 """
 
 from __future__ import annotations
 
+import json
 import os
 import re
 import unicodedata
 from collections import Counter
 from collections.abc import Collection, Iterator
+from functools import lru_cache
 from pathlib import Path
 
-from monai_isles.data.scans import TRAINING, Scan, section_in
+from monai_isles.data.scans import TESTING, TRAINING, Scan, section_in
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, finding, tell
@@ -30,36 +33,73 @@ _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": 
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
 _SEQUENCES = {"t2flair": "flair", "mprage": "t1", "tracew": "dwi", "b1000": "dwi"}
 IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
-_MASK = re.compile(r"^(.*?)(?:^|[_.\- ])(?:lesion[_.\- ]?(?:msk|mask)|msk|mask|lesion|label|ot)$", re.IGNORECASE)
+_MASK = re.compile(
+    r"^(.*?)(?:^|[_.\- ])(?:lesions?[_.\- ]?(?:msk|mask|seg|segmentation)|msk|mask|lesion|label|ot|seg|segmentation)$",
+    re.IGNORECASE,
+)
 _NO_LESION = re.compile(r"(?:^|[_.\- ])(?:brain|bet|head|skull|tissue|vessels?)[_.\- ]?$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
-# read as CBF, CBV, FLAIR, T1 and DWI if there are no others
-_SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
+# read as CBF, CBV, FLAIR, T1, DWI and mask if there are no others
+_SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|seg|segmentation|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
+_MASK_FOLDER = re.compile(r"^(?:lesion[_\- ]?)?(?:masks?|labels?|segmentations?)$|^labelsT[rs]$", re.IGNORECASE)
+_CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 # A weighting before the name of its own sequence belongs to the image, not to the case. A T1 FLAIR is no FLAIR.
 _OF_WEIGHTING = {"t2": ("flair",), "t1": ("t1",), "dwi": ("dwi", "adc")}
 _WEIGHTING = re.compile(r"(.*?)(?:^|[_.\- ]+)(t1|t2|dwi|flair|adc)w?$", re.IGNORECASE)
 _ON_IMAGE = re.compile(r"^(.*?)(?:^|[_.\- ])(lesion[_.\- ]?)?(?:lesion|msk|mask)[_.\- ]*$", re.IGNORECASE)
 
 
-_PLAIN_CT = re.compile(
-    r"(?:^|(?<=[_.\- ]))(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct$|ct[_\- ](?:plain|native)$",
-    re.IGNORECASE,
-)
+# names of several words that stand for one modality
+_PHRASES = {
+    "ct": r"(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct|ct[_\- ](?:plain|native)",
+    "t1c": r"t1w?[_\- ]?(?:post|gd|ce|km|contrast)", "t1": r"t1w?[_\- ]?(?:pre|t?se|fse)", "t2": r"t2w?[_\- ]?[tf]se",
+}  # fmt: skip
+_B_ZERO = re.compile(r"(?:^|[_.\- ])b0+$", re.IGNORECASE)
 
 
 def key_of(name: str) -> tuple[str, str] | None:
     """Return the name before the modality and the key (``label`` for a mask), None for other files."""
     if not IMAGE.search(name) or name.startswith("."):
         return None
-    stem = _PLAIN_CT.sub("ct", unicodedata.normalize("NFC", IMAGE.sub("", name)))
+    stem = unicodedata.normalize("NFC", IMAGE.sub("", name))
+    for phrase_key, phrase in _PHRASES.items():
+        stem = re.sub(rf"(?:^|(?<=[_.\- ]))(?:{phrase})$", phrase_key, stem, flags=re.IGNORECASE)
     if mask := _MASK.match(stem):
         return None if _NO_LESION.search(mask[1]) else (mask[1], LABEL)
     if (parts := _PARTS.match(stem)) and (key := (TOKENS | _SEQUENCES).get(parts[2].lower())):
         if drawn := _ON_IMAGE.match(parts[1]):  # ``P1_lesion_dwi`` is a mask drawn on the DWI, ``P1_mask_dwi`` any mask
             return (drawn[1], LABEL) if "lesion" in parts[1][len(drawn[1]) :].lower() else None
-        return parts[1], key
+        # ``P1_b0_dwi`` and ``sub-1_acq-b0_dwi`` are not diffusion-weighted
+        return None if key == "dwi" and _B_ZERO.search(parts[1]) else (parts[1], key)
     return None
+
+
+def key_at(path: Path) -> tuple[str, str] | None:
+    """Return ``key_of`` a file's name, of an image of nnU-Net (``imagesTr/P1_0000.nii.gz``) the key of its channel.
+
+    A file in a folder of masks without a modality in its name is the mask of the case of its name.
+    """
+    if (result := key_of(path.name)) or not IMAGE.search(path.name):
+        return result
+    stem, home = unicodedata.normalize("NFC", IMAGE.sub("", path.name)), path.parent
+    if (channel := _CHANNEL.match(stem)) and home.name in ("imagesTr", "imagesTs"):
+        about = home.parent / "dataset.json"
+        key = _channels(about.read_bytes() if about.is_file() else b"").get(int(channel[2]))
+        return (channel[1], key) if key else None
+    return (stem, LABEL) if _MASK_FOLDER.match(home.name) and not _MASK.match(stem) else None
+
+
+@lru_cache(maxsize=4)
+def _channels(about: bytes) -> dict[int, str]:
+    """Return the modality of each channel whose name is known in the content of nnU-Net's ``dataset.json``."""
+    try:
+        content = json.loads(about)
+        names = content.get("channel_names") or content.get("modality") or {}
+        known = {int(number): TOKENS.get(re.sub(r"[\W_]", "", str(name)).lower()) for number, name in names.items()}
+    except (ValueError, AttributeError):
+        return {}
+    return {number: key for number, key in known.items() if key}
 
 
 def walk(folder: Path, depth: int = DEPTH) -> Iterator[Path]:
@@ -94,11 +134,11 @@ def scan_folder(folder: str | Path) -> list[Scan]:
     root = Path(folder).absolute()
     scans: dict[tuple[str, str, str], Scan] = {}
     for path in sorted(walk(root), key=lambda path: bool(_SECOND_CHOICE.search(path.name))):
-        result = key_of(path.name)
+        result = key_at(path)
         if result is None:
             continue
         before, key = result
-        section = section_in(root, path)
+        section = TESTING if path.parent.name in ("imagesTs", "labelsTs") else section_in(root, path)
         person = _SUBJECT.match(before)
         home = "" if person else str(path.parent)
         name = unicodedata.normalize("NFC", before.rstrip("_.- ") or path.parent.name)
@@ -107,6 +147,7 @@ def scan_folder(folder: str | Path) -> list[Scan]:
         if not (key in scan.files and _SECOND_CHOICE.search(path.name)):
             scan.add(key, path)
     _join_sequences(scans)
+    _join_masks(scans)
     times = Counter((scan.section, scan.name) for scan in scans.values())
     for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
         if times[scan.section, name] > 1 and name == unicodedata.normalize("NFC", Path(home).name):
@@ -134,6 +175,20 @@ def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
         if scan.files.keys() <= fitting:
             owner.files |= scan.files
             del scans[section, home, name]
+
+
+def _join_masks(scans: dict[tuple[str, str, str], Scan]) -> None:
+    """Add a mask in another folder (``masks/P1_mask``) to the one case of its name, if that lacks one.
+
+    Of other masks those that only ``seg`` or their folder calls so may be of anything and are left out.
+    """
+    for place, scan in [(place, scan) for place, scan in scans.items() if set(scan.files) == {LABEL}]:
+        alike = [other for key, other in scans.items() if key[::2] == place[::2] and other is not scan]
+        if len(alike) == 1 and LABEL not in alike[0].files and not scan.doubled:
+            alike[0].files |= scan.files
+            del scans[place]
+        elif not _MASK.match(IMAGE.sub("", (name := scan.files[LABEL].name))) or _SECOND_CHOICE.search(name):
+            del scans[place]
 
 
 def natural(name: str) -> list[tuple[int, str]]:

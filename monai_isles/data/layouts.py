@@ -197,7 +197,7 @@ def find_layout(folder: str | Path, *, case_files: bool = True) -> Layout:
     if case_files and any(path.name.lower() in CASE_FILE_NAMES for path in files):
         return CASE_FILES
     for path in files:
-        for mark in _marks(path.name):
+        for mark in _marks(path):
             marks.setdefault(mark, []).append(path.name)
     plainly = marks.pop("folder", None)
     either = marks.pop("isles2015", None)
@@ -322,11 +322,11 @@ def _split_by_entities(folder: Path, files: Sequence[Path]) -> bool:
     return images[0] == images[1] and len(joined) < len(apart) and not most
 
 
-def _marks(name: str) -> list[str]:
+def _marks(path: Path) -> list[str]:
     """Return the layouts that a file name indicates; ``isles2015`` for names that SISS and SPES share."""
-    word = releases.word_of(name)
+    word = releases.word_of(path.name)
     if word is None:
-        return ["folder"] if (result := plain.key_of(name)) and result[1] != "label" else []
+        return ["folder"] if (result := plain.key_at(path)) and result[1] != "label" else []
     if word.startswith("CT"):
         return [CT.name]
     own = {SISS.name: _ONLY_SISS, SPES.name: _ONLY_SPES, MR_PERFUSION.name: _ONLY_2017}

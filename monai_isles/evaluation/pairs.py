@@ -16,7 +16,7 @@ from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
-_NO_MAPS = "add the missing file, or leave out --baseline, whose rules read the plain CT and its maps"
+_NO_MAPS = "add the missing file; without --baseline only the mask is read, and no plain CT and maps"
 
 
 def find_references(

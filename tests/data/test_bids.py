@@ -173,3 +173,11 @@ def test_runs_that_are_scans_of_their_own_stay_apart(tmp_path: Path) -> None:
 def test_an_adc_map_under_the_suffix_of_diffusion_is_no_dwi(entity: str) -> None:
     result = parse_name(Path(f"sub-01_{entity}_dwi.nii.gz"))
     assert result is not None and result.key == "adc"
+
+
+def test_an_image_of_b_zero_is_no_dwi(tmp_path: Path) -> None:
+    make(tmp_path, *(f"rawdata/sub-1/dwi/sub-1_acq-{b}_dwi.nii.gz" for b in ("b0", "b1000", "ADC")))
+    (case,) = find_cases(tmp_path)
+    assert {key: path.name for key, path in case.images.items()} == {
+        "dwi": "sub-1_acq-b1000_dwi.nii.gz", "adc": "sub-1_acq-ADC_dwi.nii.gz",
+    }  # fmt: skip

@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import gzip
+import json
 from pathlib import Path
 
 import pytest
 
 from monai_isles.data import find_cases, find_inputs
-from monai_isles.data.folder import key_of
+from monai_isles.data.folder import key_of, scan_folder
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import Finding
 
@@ -32,6 +33,9 @@ def keys(folder: Path) -> dict[str, set[str]]:
     ("OT.nii", ("", "label")), ("unmask.nii", None), ("x_probability.nii.gz", None),
     ("x-T2FLAIR.nii", ("x", "flair")), ("x_MPRAGE.nii", ("x", "t1")), ("x_DWI_TRACEW.nii", ("x_DWI", "dwi")),
     ("x_DWI_b1000.nii", ("x_DWI", "dwi")), ("x_DWI_b0.nii", None), ("x_trace.nii", None), ("x_eADC.nii", None),
+    ("x_T2_TSE.nii", ("x", "t2")), ("T1w-post.nii", ("", "t1c")), ("x_T1_pre.nii", ("x", "t1")), ("x_TSE.nii", None),
+    ("x_b0_dwi.nii", None), ("x_acq-b0_dwi.nii", None), ("x_acq-b1000_dwi.nii", ("x_acq-b1000", "dwi")),
+    ("x_seg.nii", ("x", "label")), ("x_lesion_seg.nii", ("x", "label")), ("x_brain_seg.nii", None), ("aseg.nii", None),
     ("x_lesion_dwi.nii", ("x", "label")), ("lesion-mask_flair.nii", ("", "label")), ("x_mask_dwi.nii", None),
     ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
 ])  # fmt: skip
@@ -80,6 +84,38 @@ def test_a_mask_named_after_its_image_may_be_one_of_the_brain(tmp_path: Path) ->
     cases = {case.name: case.label and case.label.name for case in find_cases(tmp_path, left_out=left_out)}
     assert cases == {"p1": None, "p2": "p2_lesion.nii"}
     assert [item.code for item in left_out] == ["E-LIST-32"] * 2
+
+
+def test_masks_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
+    make(tmp_path, *(f"images/p{n}_dwi.nii" for n in range(1, 5)), "masks/p1.nii", "masks/p2_mask.nii", "masks/p9.nii",
+         "images/p3_mask.nii", "masks/p3.nii", "masks/p4_brain_mask.nii", "other/p4.nii")  # fmt: skip
+    found = {case.name: case.label and case.label.relative_to(tmp_path).as_posix() for case in find_cases(tmp_path)}
+    assert found == {"p1": "masks/p1.nii", "p2": "masks/p2_mask.nii", "p3": "images/p3_mask.nii", "p4": None}
+    make(tmp_path, "more/p1_dwi.nii")  # of two cases of one name none is chosen
+    assert [scan.files.keys() for scan in scan_folder(tmp_path) if scan.name == "p1"] == [{"dwi"}, {"dwi"}]
+
+
+def test_a_segmentation_may_be_of_tissues(tmp_path: Path) -> None:
+    make(tmp_path, "p1_t1.nii", "p1_t1_seg.nii", "p1_lesion.nii", "p1_seg.nii", "p2_t1.nii", "p2_seg.nii")
+    assert [case.label and case.label.name for case in find_cases(tmp_path)] == ["p1_lesion.nii", "p2_seg.nii"]
+
+
+@pytest.mark.parametrize("names", [
+    {"channel_names": {"0": "DWI", "1": "ADC"}}, {"modality": {"0": "dwi", "1": "adc"}},
+    {"channel_names": {"1": "ADC"}}, {"channel_names": ["DWI", "ADC"]}, None,
+])  # fmt: skip
+def test_the_data_set_of_nnunet_names_its_channels(tmp_path: Path, names: dict[str, object] | None) -> None:
+    images = [f"imagesT{part}_000{channel}.nii.gz" for part in ("r/a_1", "r/a_2", "s/a_3") for channel in (0, 1)]
+    make(tmp_path, *(f"Dataset7_x/{name}" for name in (*images, "labelsTr/a_1.nii.gz", "labelsTr/a_2.nii.gz")))
+    if names is not None:
+        (tmp_path / "Dataset7_x/dataset.json").write_text(json.dumps(names))
+    modalities = {"adc", "dwi"} if "DWI" in str(names).upper() else {"adc"}
+    if names is None or isinstance(names.get("channel_names"), list):
+        with pytest.raises(IslesError, match="E-LIST-01"):
+            find_cases(tmp_path)
+        return
+    assert keys(tmp_path) == {"a_1": {*modalities, "label"}, "a_2": {*modalities, "label"}, "a_3": modalities}
+    assert [case.name for case in find_cases(tmp_path, section="testing")] == ["a_3"]
 
 
 def test_a_second_name_of_a_modality_is_read_where_there_is_no_first(tmp_path: Path) -> None:

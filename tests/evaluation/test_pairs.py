@@ -57,7 +57,7 @@ def test_an_image_that_no_score_needs_may_be_there_twice(tmp_path: Path, save_vo
 def test_scans_without_maps_are_told_what_asks_for_them(tmp_path: Path, save_volume) -> None:
     for name in ("flair", "mask"):
         save_volume(tmp_path / "case_1" / f"{name}.nii", ONE)
-    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)no cbf(?s:.*)leave out --baseline"):
+    with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)no cbf(?s:.*)without --baseline"):
         find_references(tmp_path, maps=True, left_out={})
 
 
