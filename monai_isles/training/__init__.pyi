@@ -1,7 +1,6 @@
-from .adversarial import DiscriminatorStep
 from .checkpoints import Checkpoints, VerifiedWeights, WholeMetricsSaver
 from .distributed import join_group, leave_group, pick_device, rank, rank_device, shard, shared, world_size
-from .epochs import CodeSpread, Curves, EpochOrder, ListedOutput, WeightAverage, case_names, existing
+from .epochs import CodeSpread, Curves, DiscriminatorStep, EpochOrder, ListedOutput, WeightAverage, case_names, existing
 from .fixed_rule import FixedRule
 from .guard import FiniteGuard
 from .run_options import plain_exits
