@@ -24,7 +24,7 @@ import bench
 SUBJECT, MOST_S = "study", 60.0
 # name of a function in the module that calls it: the part that it does
 PARTS = {
-    "monai_isles.workflows.measure_study": {
+    "monai_isles.workflows.perfusion": {
         "read_study": "read DICOM",
         "prepare_series": "frames, movement, masks",
         "measured_maps": "perfusion maps",

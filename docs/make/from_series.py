@@ -27,7 +27,7 @@ from monai_isles.phantom import make_case
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.folder import save_lps
 from monai_isles.progress import progress
-from monai_isles.workflows.measure_study import intensity_flags, measure_study
+from monai_isles.workflows.perfusion import intensity_flags, measure_study
 
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 WAYS = ("data set", "from series")

@@ -25,7 +25,7 @@ from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import LABEL
 from monai_isles.transforms.grid import SameGridd
-from monai_isles.workflows.measure_study import run_studies
+from monai_isles.workflows.perfusion import run_studies
 from monai_isles.workflows.predict import Find, is_predicted, prediction_record, prediction_stamp
 from monai_isles.workflows.predict_series import require_given
 

@@ -24,6 +24,7 @@ from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
 from monai_isles.io.publish import publish_image
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, read_record, sweep_parts
+from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.quality import LATE_ARTERY, NO_ARTERY
 from monai_isles.perfusion.thresholds import dawn_profile
 from monai_isles.progress import quiet
@@ -31,14 +32,7 @@ from monai_isles.reports.captures import TITLES, captures, pdf_bytes
 from monai_isles.reports.page import case_page
 from monai_isles.reports.studies import publish_studies
 from monai_isles.reports.views import CaseView
-from monai_isles.workflows.measure_study import (
-    MAPS,
-    MeasuredStudy,
-    intensity_flags,
-    maps_of,
-    measure_study,
-    run_studies,
-)
+from monai_isles.workflows.perfusion import MeasuredStudy, intensity_flags, maps_of, measure_study, run_studies
 from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
 
 # what can be written as DICOM: its files
@@ -47,7 +41,7 @@ DICOM_FILES = {
     "sr": ("report_sr.dcm",),
     "sc": tuple(f"capture_{name}.dcm" for name in TITLES),
     "pdf": ("report_pdf.dcm",),
-    "maps": tuple(f"dicom_maps/{key}.dcm" for key in MAPS),
+    "maps": tuple(f"dicom_maps/{key}.dcm" for key in MEASURED_MAPS),
 }
 _SEEN = ("ct", "cbf", "cbv", "mtt", "tmax")
 _PATIENT = {
@@ -189,7 +183,7 @@ def _publish_dicom(
     if "pdf" in objects:
         publish_pdf(pdf_bytes(view), source, path["pdf"], title=TITLES["summary"])
     if "maps" in objects:
-        volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MAPS}
+        volumes = {key: read_image(str(measured.entry[key]), kind=key).data for key in MEASURED_MAPS}
         publish_maps(volumes, source, folder / "dicom_maps")
 
 

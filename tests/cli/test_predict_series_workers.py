@@ -15,7 +15,7 @@ import pytest
 from monai_isles.cli.main import main
 from monai_isles.cohort.task import Task, attempt
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.workflows import measure_study
+from monai_isles.workflows import perfusion
 
 ROOT = Path(__file__).parents[2]
 NOBODY = "nobody"
@@ -94,7 +94,7 @@ def test_a_cluster_is_told_absolute_paths_what_a_case_needs_and_where_to_keep_ca
         finally:
             os.chdir(before)
 
-    monkeypatch.setattr(measure_study, "run_cases", elsewhere)
+    monkeypatch.setattr(perfusion, "run_cases", elsewhere)
     monkeypatch.chdir(studies)
     out = os.path.relpath(tmp_path / "out")
     more = ("--cluster", "tcp://h:1", "--case-gpus", "2", "--case-memory", "1.5", "--no-report", "--cache",

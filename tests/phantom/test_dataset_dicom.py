@@ -13,9 +13,10 @@ from monai_isles.data import find_inputs
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
+from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.phantom import make_dataset
 from monai_isles.phantom.dicom_writer import FORMS
-from monai_isles.workflows.measure_study import MAPS, measure_study
+from monai_isles.workflows.perfusion import measure_study
 from tests.fixtures.shared import one_study
 
 SEED = 7
@@ -87,7 +88,7 @@ def test_maps_from_dicom_are_those_from_nifti(both: tuple[str, Path], tmp_path: 
     dicom = measure_study(found, "dicom", tmp_path)
     nifti = measure_study(one_study(tmp_path / "series.nii.gz"), "nifti", tmp_path)
     assert dicom.record["frames"] == nifti.record["frames"] and dicom.record["kind"] == "dicom"
-    for key in ("ct", *MAPS):
+    for key in ("ct", *MEASURED_MAPS):
         one, other = (read_image(str(study.entry[key]), kind=key).data for study in (dicom, nifti))
         np.testing.assert_allclose(one, other, rtol=1e-4, atol=2e-3, err_msg=key)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.bundle import Bundle
-from monai_isles.workflows.measure_study import brain_facts, intensity_flags
+from monai_isles.workflows.perfusion import brain_facts, intensity_flags
 
 BRAIN = np.ones((10, 10, 2), bool)
 METADATA = {

@@ -11,7 +11,7 @@ import torch
 
 from monai_isles.io import read_image
 from monai_isles.io.findings import collect_remarks
-from monai_isles.workflows.measure_study import (
+from monai_isles.workflows.perfusion import (
     MeasuredStudy,
     _not_plain,
     _publish_series,
@@ -26,7 +26,7 @@ def test_the_residual_of_the_worst_frame_is_told_with_its_number(worst: float, t
     after = np.ones(20)
     after[7] = worst
     prepared = SimpleNamespace(motion=SimpleNamespace(after_hu=after))
-    images = SimpleNamespace(notes=(), series=SimpleNamespace(remarks=()), plain_ct=np.zeros(1))
+    images = SimpleNamespace(notes=(), plain_ct=np.zeros(1))
     flags = _remarks(prepared, images)
     assert [flag.code for flag in flags] == ["registration-residual"] * told
     assert not told or f"frame 8 differs from the first by {worst:.0f} HU" in flags[0].text
@@ -34,11 +34,9 @@ def test_the_residual_of_the_worst_frame_is_told_with_its_number(worst: float, t
 
 def test_without_a_plain_ct_what_stands_in_is_told_and_so_is_one_that_does_not_fit() -> None:
     still = SimpleNamespace(motion=None)
-    flags = _remarks(
-        still, SimpleNamespace(notes=("another grid",), series=SimpleNamespace(remarks=("joined",)), plain_ct=None)
-    )
-    assert [flag.text.split(":")[0] for flag in flags] == ["joined", "another grid", "no plain CT on this grid"]
-    assert [flag.code for flag in flags] == ["series", "plain-ct", "plain-ct"]
+    flags = _remarks(still, SimpleNamespace(notes=("another grid",), plain_ct=None))
+    assert [flag.text.split(":")[0] for flag in flags] == ["another grid", "no plain CT on this grid"]
+    assert [flag.code for flag in flags] == ["plain-ct", "plain-ct"]
 
 
 @pytest.mark.parametrize(
