@@ -124,16 +124,15 @@ def score(bundle: Bundle, row: Row, weights: Path, folder: Path) -> dict[str, An
 def predict(
     bundle: Bundle, weights: Path, changes: Mapping[str, object], data: Path, out: Path, folds: list[int] | None
 ) -> OutOfFold:
-    """Predict a data set, or some folds of it."""
+    """Predict a data set, or some folds of it, with the bundle's larger step between windows if it has one."""
     config = bundle.config("inference")
     choices = Choices(weights=(weights,), fast="fast_step" in config, cache_dir=out.parents[1] / "cache")
     listed: dict[str, Any] = {"data_list": data / "list.json", "folds": folds}
     cases = find_references(data / "data", **listed)
     entries = load_entries(data / "list.json", data / "data", folds=folds, need_label=True,
                            **case_keys(config))  # fmt: skip
-    recipe = recipe_of(
-        bundle, out / PREDICTIONS, choices=choices, changes={"dataset_dir": str(data / "data"), **changes}
-    )
+    changes = {**choices.changes(config.get(), bundle), "dataset_dir": str(data / "data"), **changes}
+    recipe = recipe_of(bundle, out / PREDICTIONS, choices=choices, changes=changes)
     predict_cases(recipe.load(), entries, out / PREDICTIONS, strict=True)
     return OutOfFold(out, cast(Plan, None), cases)
 
