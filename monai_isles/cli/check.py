@@ -83,8 +83,11 @@ def _needs_of(path: Path) -> tuple[dict[str, Any], str | None]:
     from monai_isles.bundle.configs import case_keys
 
     bundle = Bundle.open(path)
-    if not bundle.root.is_dir():
-        return {}, None
+    if not bundle.root.is_dir():  # one config file: an overlay of the bundle in whose folder it lies
+        home = path.parent.parent if path.parent.name == "configs" else path.parent
+        bundle = Bundle.open(home, overlays=[path.name])
+        if path.name == "inference.json" or bundle.find("inference.json") is None:
+            return {}, None
     config = bundle.config("inference")
     return case_keys(config), config["mirror_head"] if "mirror_head" in config else None
 

@@ -12,6 +12,7 @@ import nibabel
 import numpy as np
 import pytest
 
+from monai_isles import load_bundle
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
 from monai_isles.transforms.registration import mirror_or_midline
@@ -91,6 +92,21 @@ def test_a_list_is_checked(tmp_path: Path, capsys: pytest.CaptureFixture) -> Non
 def test_bundles_are_clean_unsafe_or_unreadable(tmp_path: Path, text: str, code: int) -> None:
     (tmp_path / "train.json").write_text(text)
     assert main(["check", "--bundle", str(tmp_path)]) == code
+
+
+def test_an_overlay_names_the_images_that_are_asked_for(tmp_path: Path, capsys: pytest.CaptureFixture) -> None:
+    for key, side in (("dwi", 1.0), ("adc", 1.0), ("flair", 2.0)):  # ISLES'22: FLAIR on a grid of its own
+        data = np.random.default_rng(0).random((6, 5, 4), dtype=np.float32)
+        nibabel.Nifti1Image(data, np.diag([2.0, 2.0, 2.0 * side, 1.0])).to_filename(tmp_path / f"sub-1_{key}.nii.gz")
+    root = Path(load_bundle("clerigues_mri").root)
+    assert main(["check", str(tmp_path), "--bundle", str(root)]) == 4
+    assert "no T1-weighted MRI file" in capsys.readouterr().out
+    assert main(["check", str(tmp_path), "--bundle", str(root / "dwi_adc.json")]) == 0
+    out = capsys.readouterr().out
+    assert "E-LIST-02" not in out and "E-GEOM-03" not in out
+    shutil.copy(root / "dwi_adc.json", tmp_path / "alone.json")  # beside no bundle
+    assert main(["check", str(tmp_path), "--bundle", str(tmp_path / "alone.json")]) == 0
+    assert "E-GEOM-03" in capsys.readouterr().out
 
 
 def test_nothing_to_check_is_a_usage_error(capsys: pytest.CaptureFixture) -> None:
