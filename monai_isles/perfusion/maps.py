@@ -162,7 +162,7 @@ def measured_maps(
     shape = transit_shape(curves, arterial, prepared.dt_s, method=method, level=level)
     values = voxel_maps(curves, arterial, prepared.dt_s, method=method, level=level, shape=shape)
     mask = np.zeros(inside.shape, bool)
-    mask[box] = place.cpu().permute(1, 2, 0)
+    mask[box] = place.cpu().permute(1, 2, 0).numpy()
     painted: dict[str, Any] = {name: _paint(value, mask) for name, value in zip(MAP_UNITS, values, strict=True)}
     if result is not None:
         painted["aif_vox"] = np.argwhere(prepared.tissue)[result.aif_index]
@@ -292,7 +292,7 @@ def voxel_maps(
 def _paint(values: Tensor, mask: np.ndarray) -> np.ndarray:
     """Return the map (H, W, D) of values (V,) in the order of slices, then rows."""
     volume = np.zeros(mask.shape, np.float32)
-    volume.transpose(2, 0, 1)[mask.transpose(2, 0, 1)] = values.cpu()
+    volume.transpose(2, 0, 1)[mask.transpose(2, 0, 1)] = values.cpu().numpy()
     return volume
 
 
