@@ -47,11 +47,7 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
             members = archive.infolist()
             _judge(members, path)
             aside.mkdir(parents=True)
-            for member in (member for member in members if not member.is_dir()):
-                target = aside.joinpath(*PurePosixPath(member.filename).parts)
-                target.parent.mkdir(parents=True, exist_ok=True)
-                with archive.open(member) as source, target.open("xb") as out:
-                    shutil.copyfileobj(source, out)
+            archive.extractall(aside)
             if folder.exists():
                 folder.rmdir()
             aside.rename(folder)

@@ -19,6 +19,7 @@ MASK_ROUNDING = 1e-3
 NAN, INFINITE = 1, 2
 _SEVERAL_LABELS = (0, 1, 2)
 _HOUNSFIELD = ("ct", "ctp")
+_CROSS = ndimage.generate_binary_structure(2, 1)[..., None]  # the four neighbours in the slice
 _TISSUE_HU, _BITTEN_SHARE, _MOST_COUNTED = -300.0, 0.2, 500_000
 _OFFSETS = (1024.0, 2048.0, 4096.0, 8192.0, 32768.0)  # the peak of brain distinguishes 1000 from 1024
 _WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
@@ -88,7 +89,10 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
             continue
         shape = image.data.shape
         others = [other.data != 0 for name, other in maps.items() if name != key and other.data.shape == shape]
-        inside = _inner(np.all(others, axis=0)) if others else _fill_holes(image.data != 0)
+        if others:
+            inside = ndimage.binary_erosion(np.all(others, axis=0), _CROSS, border_value=1)
+        else:
+            inside = ndimage.binary_fill_holes(image.data != 0, _CROSS)
         lost = image.unmeasured * inside
         if lost.any():
             where = f"{case}: {getattr(image, 'path', key)}"
@@ -149,19 +153,11 @@ def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
     """Return how many of the voxels without a number lie in the head, or are a slice or a large part of one."""
     if whole.ndim != 3:
         whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).max(0)
-    head = _fill_holes(whole > (_TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)))
+    least = _TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)
+    head = ndimage.binary_fill_holes(whole > least, _CROSS)
     between = np.maximum.accumulate(head, 2) & np.maximum.accumulate(head[..., ::-1], 2)[..., ::-1] & lost
     wide = between.sum((0, 1)) > _BITTEN_SHARE * max(1, head.sum((0, 1)).max())
     return int(np.count_nonzero((head & lost) | (between & wide)))
-
-
-def _fill_holes(mask: np.ndarray) -> np.ndarray:
-    return np.stack([ndimage.binary_fill_holes(mask[..., k]) for k in range(mask.shape[-1])], -1)
-
-
-def _inner(mask: np.ndarray) -> np.ndarray:
-    cross = ndimage.generate_binary_structure(2, 1)[..., None]
-    return ndimage.binary_erosion(mask, cross, border_value=1)
 
 
 def _flat(value: float, modality: Modality, where: str) -> Finding:
