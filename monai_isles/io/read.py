@@ -13,8 +13,7 @@ import numpy as np
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
 from monai_isles.io.grid import require_one_grid
-from monai_isles.io.header import claimed_bytes, frame_time_s, layout, parse_header, voxel_dtype
-from monai_isles.io.nifti_header_checks import header_findings
+from monai_isles.io.header import claimed_bytes, frame_time_s, header_findings, layout, parse_header, voxel_dtype
 from monai_isles.io.orientation import native_affine, to_ras
 from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload
 from monai_isles.io.values import settle_values
