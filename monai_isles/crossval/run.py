@@ -24,10 +24,9 @@ from monai_isles.cohort.task import HERE, Place, Record, Task, is_spread
 from monai_isles.crossval.out_of_fold import PREDICTED, PREDICTIONS
 from monai_isles.crossval.plan import DATA_LIST, PLAN, Plan, require_same_plan
 from monai_isles.errors import EXIT_SOME_FAILED, IslesError, refused
-from monai_isles.io.locks import LOCK, require_free
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
-from monai_isles.io.runs import RunFolder, read_record
+from monai_isles.io.runs import LOCK, RunFolder, read_record, require_free
 
 TRAINING, PREDICTION = "training", "prediction"
 

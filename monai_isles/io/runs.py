@@ -1,24 +1,33 @@
-"""Hold a run folder: writable, used by one run at a time, complete once ``run.json`` exists."""
+"""Hold a run folder: writable, used by one run at a time, complete once ``run.json`` exists.
+
+A file that names its holder locks the folder; a dead holder on this machine loses the lock.
+"""
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 import platform
 import shutil
+import socket
 import time
 from collections.abc import Iterable, Mapping
+from contextlib import suppress
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError, refused
-from monai_isles.io import locks
 from monai_isles.io.publish import PART, publish_json
 
 RECORD, PREVIOUS = "run.json", "run.previous.json"
 _PACKAGES = ("monai", "torch", "numpy", "nibabel", "pytorch-ignite", "scipy")
+LOCK = "run.lock"
+_NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EIO, errno.EINVAL}
+_WRITTEN_AFTER_S = 5.0
 
 
 class RunFolder:
@@ -44,7 +53,7 @@ class RunFolder:
             probe = self.path / f"{PART}probe-{os.getpid()}"
             probe.write_bytes(b"0")
             probe.unlink()
-            self._lock = locks.take(self.path)
+            self._lock = take(self.path)
         except OSError as error:
             raise _unwritable(self.path, error.strerror or str(error)) from error
         sweep_parts(self.path)
@@ -110,7 +119,7 @@ def judge_folder(path: str | Path, *, outputs: Iterable[str] = ()) -> None:
         raise _unwritable(path, f"{existing} is not a folder")
     if not os.access(existing, os.W_OK | os.X_OK):
         raise _unwritable(path, f"no permission to write into {existing}")
-    locks.require_free(path)
+    require_free(path)
 
 
 def _unwritable(path: Path, found: str) -> IslesError:
@@ -124,3 +133,93 @@ def _check_names(path: Path, outputs: tuple[str, ...]) -> None:
         if long is not None or len(os.fsencode(full)) > 4000:
             result = f"{len(os.fsencode(long or str(full)))} bytes; at most {255 if long else 4000} allowed"
             raise refused("E-RUN-03", where=f"{str(full)[:200]}...", found=result)
+
+
+def take(folder: Path) -> Path:
+    """Create the lock of ``folder`` for this process, taking over one whose process has ended on this host."""
+    lock = folder / LOCK
+    mine = folder / f"{PART}{uuid4().hex[:8]}-lock"
+    mine.write_text(json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "born": _born(os.getpid())}))
+    try:
+        for _ in range(3):
+            with suppress(FileExistsError):
+                _claim(mine, lock)
+                return lock
+            holder = _holder(lock)
+            if holder is not None and not _has_ended(holder):
+                break
+            _remove_stale(lock, holder)
+    finally:
+        mine.unlink(missing_ok=True)
+    raise _held_error(lock, _holder(lock) or {})
+
+
+def require_free(folder: Path) -> None:
+    """Refuse a folder that a living run holds; nothing is written."""
+    holder = _holder(folder / LOCK)
+    if holder is not None and not _has_ended(holder):
+        raise _held_error(folder / LOCK, holder)
+
+
+def _claim(mine: Path, lock: Path) -> None:
+    """Give the content of ``mine`` the name ``lock``, or raise FileExistsError; never replace another's."""
+    # A link appears whole or not at all. Where the file system has none (exFAT, many SMB shares, FUSE), the file is
+    # made exclusively and written after.
+    try:
+        os.link(mine, lock)
+    except OSError as error:
+        if error.errno not in _NO_LINKS:
+            raise
+        with open(lock, "xb") as file:
+            file.write(mine.read_bytes())
+
+
+def _held_error(lock: Path, holder: dict) -> IslesError:
+    result = f"held by process {holder.get('pid', 'unknown')} on {holder.get('host', 'unknown')}"
+    return refused("E-RUN-01", where=str(lock), found=result)
+
+
+def _remove_stale(lock: Path, seen: dict | None) -> None:
+    aside = lock.with_name(f"{PART}{uuid4().hex[:8]}-stale")
+    with suppress(FileNotFoundError):
+        os.rename(lock, aside)
+        if _holder(aside) != seen:  # somebody took it over between our look and our move
+            with suppress(FileExistsError):
+                _claim(aside, lock)
+        aside.unlink(missing_ok=True)
+
+
+def _holder(lock: Path) -> dict | None:
+    with suppress(OSError):
+        about = lock.stat()
+        if not about.st_size and time.time() - about.st_mtime < _WRITTEN_AFTER_S:
+            return {"host": "another process, just starting"}
+    return read_record(lock) or None
+
+
+def _has_ended(holder: dict) -> bool:
+    if holder.get("host") != socket.gethostname():
+        return False
+    pid = holder.get("pid")
+    if not isinstance(pid, int) or pid <= 0:
+        return True
+    born = holder.get("born")
+    return not is_alive(pid) or (born is not None and born != _born(pid))
+
+
+def is_alive(pid: int) -> bool:
+    """Return whether a process of this machine runs."""
+    try:
+        with suppress(PermissionError):  # it runs for another user
+            os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    return True
+
+
+def _born(pid: int) -> str | None:
+    """Return the start time of a process in system ticks, None if it is unknown."""
+    try:
+        return Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[19]
+    except (OSError, IndexError):
+        return None

@@ -5,6 +5,8 @@ from __future__ import annotations
 import logging
 import os
 import shutil
+import sys
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -12,7 +14,6 @@ from typing import Any
 from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.locks import in_turn
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient, protocol_of
@@ -161,6 +162,16 @@ def make_dataset(
         raise
     shutil.rmtree(aside, ignore_errors=True)
     return out
+
+
+def in_turn(make: Callable[[], Path]) -> Path:
+    """Call ``make`` in the first process of this machine, then in the others, which find its result."""
+    dist = sys.modules.get("torch.distributed")
+    if dist is None or not dist.is_available() or not dist.is_initialized():
+        return make()
+    made = make() if os.environ.get("LOCAL_RANK", "0") == "0" else None
+    dist.barrier()
+    return made or make()
 
 
 def dataset_or_phantom(

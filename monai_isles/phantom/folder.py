@@ -19,9 +19,8 @@ from monai_isles import __version__
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.locks import is_alive
 from monai_isles.io.publish import folder_aside, publish_csv, publish_text
-from monai_isles.io.runs import sweep_parts
+from monai_isles.io.runs import is_alive, sweep_parts
 from monai_isles.phantom.atlas import TABLES
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient

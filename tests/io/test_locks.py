@@ -13,7 +13,7 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io.locks import LOCK, take
+from monai_isles.io.runs import LOCK, take
 
 
 def lock(folder: Path, **holder: object) -> None:
@@ -62,7 +62,7 @@ def test_of_many_that_want_a_stale_lock_one_gets_it(tmp_path: Path) -> None:
     program = f"""
 import sys, time
 from pathlib import Path
-from monai_isles.io.locks import take
+from monai_isles.io.runs import take
 from monai_isles.errors import IslesError
 while time.time() < float(sys.argv[1]): pass
 try: take(Path({str(tmp_path)!r})); print("mine", flush=True); sys.stdin.read()

@@ -149,7 +149,7 @@ def test_the_output_folder_is_judged(rehearse: Callable, tmp_path: Path, folder:
 
 
 def test_a_folder_that_another_run_holds_is_refused(rehearse: Callable, tmp_path: Path) -> None:
-    from monai_isles.io.locks import take
+    from monai_isles.io.runs import take
 
     (tmp_path / "out").mkdir()
     take(tmp_path / "out")
