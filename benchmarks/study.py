@@ -41,13 +41,13 @@ PARTS = {
         "pdf_bytes": "PDF",
         "publish_studies": "table and page of studies, methods",
     },
-    "monai_isles.dicom.write_seg": {"publish_seg": "SEG"},
-    "monai_isles.dicom.write_report": {
+    "monai_isles.dicom.write": {
+        "publish_seg": "SEG",
         "publish_sr": "SR",
         "publish_captures": "secondary captures",
         "publish_pdf": "PDF",
+        "publish_maps": "parametric maps",
     },
-    "monai_isles.dicom.write_maps": {"publish_maps": "parametric maps"},
 }
 
 

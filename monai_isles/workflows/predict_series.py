@@ -161,9 +161,7 @@ def _publish_dicom(
     folder: Path, wanted: Wanted,
 ) -> None:  # fmt: skip
     require_dicom()
-    from monai_isles.dicom.write_maps import publish_maps
-    from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
-    from monai_isles.dicom.write_seg import publish_seg
+    from monai_isles.dicom.write import publish_captures, publish_maps, publish_pdf, publish_seg, publish_sr
 
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
     settings = {key: str(result[key]) for key in PAIR if result.get(key) is not None}

@@ -14,8 +14,7 @@ import pytest
 from monai_isles.data.scans import dicom_input
 from monai_isles.dicom.read import read_series
 from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_maps import publish_maps
-from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.write import Algorithm, publish_maps, publish_seg
 from monai_isles.io.publish import publish_image
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import FORMS, write_dicom

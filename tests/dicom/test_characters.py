@@ -11,9 +11,7 @@ from monai_isles.data.study import find_studies
 from monai_isles.dicom.header import quietly, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_maps import publish_maps
-from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
-from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.write import Algorithm, publish_captures, publish_maps, publish_pdf, publish_seg, publish_sr
 from tests.fixtures.dicom import change, make_ct_series, ras_affine
 
 pydicom = pytest.importorskip("pydicom")

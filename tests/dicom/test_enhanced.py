@@ -11,8 +11,7 @@ import pytest
 
 from monai_isles.dicom.read import DicomSeries, read_series
 from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_maps import publish_maps
-from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.write import Algorithm, publish_maps, publish_seg
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.phantom.dicom_writer import write_dicom

@@ -32,8 +32,7 @@ def test_masks_and_maps_of_slabs_go_onto_each_of_their_slices(
     """Slices of 5 mm: two or three make a slab; the fifth of five makes none and is not in the results."""
     highdicom = pytest.importorskip("highdicom")
     from monai_isles.dicom.source import DicomSource
-    from monai_isles.dicom.write_maps import publish_maps
-    from monai_isles.dicom.write_seg import Algorithm, publish_seg
+    from monai_isles.dicom.write import Algorithm, publish_maps, publish_seg
 
     _, folder = write_tiny(form, 4, depth)
     thick, whole = round(slab_mm / 5), depth - depth % round(slab_mm / 5)

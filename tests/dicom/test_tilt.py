@@ -99,8 +99,7 @@ def test_masks_and_maps_lie_on_the_slices_as_they_were_taken(tmp_path: Path, deg
     """A mask of one block per slice goes to the upright grid and back; a map that is linear comes back exactly."""
     highdicom = pytest.importorskip("highdicom")
     from monai_isles.dicom.source import DicomSource
-    from monai_isles.dicom.write_maps import publish_maps
-    from monai_isles.dicom.write_seg import Algorithm, publish_seg
+    from monai_isles.dicom.write import Algorithm, publish_maps, publish_seg
 
     files = tilted_field(tmp_path / "s", degrees)
     series = read_series(tmp_path / "s")

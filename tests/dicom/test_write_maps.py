@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from monai_isles.dicom.write_maps import publish_maps
+from monai_isles.dicom.write import publish_maps
 from monai_isles.errors import IslesError
 
 pydicom = pytest.importorskip("pydicom")

@@ -15,9 +15,7 @@ from PIL import Image
 
 from monai_isles.dicom.read import read_series
 from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_maps import publish_maps
-from monai_isles.dicom.write_report import publish_captures, publish_pdf, publish_sr
-from monai_isles.dicom.write_seg import Algorithm, publish_seg
+from monai_isles.dicom.write import Algorithm, publish_captures, publish_maps, publish_pdf, publish_seg, publish_sr
 from monai_isles.errors import IslesError
 from tests.fixtures.dicom import make_ct_series
 

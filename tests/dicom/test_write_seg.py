@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from monai_isles.dicom.source import DicomSource
-from monai_isles.dicom.write_seg import SEGMENTS, Algorithm, publish_seg
+from monai_isles.dicom.write import SEGMENTS, Algorithm, publish_seg
 from monai_isles.errors import IslesError
 from tests.fixtures.dicom import change
 

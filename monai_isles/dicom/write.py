@@ -1,4 +1,4 @@
-"""Write numbers as a DICOM structured report, pictures as secondary captures, a page as encapsulated PDF."""
+"""Write results as DICOM: masks (SEG), parametric maps, numbers (SR), pictures (secondary captures), pages (PDF)."""
 
 from __future__ import annotations
 
@@ -8,7 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from highdicom import UID, sr
+from highdicom import UID, AlgorithmIdentificationSequence, VOILUTTransformation, Volume, imread, sr
+from highdicom.color import CIELabColor
+from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sc import SCImage
 from highdicom.seg import Segmentation, SegmentDescription, segread
 from pydicom import Dataset, dcmread
@@ -24,14 +26,143 @@ from monai_isles.dicom.source import (
     TYPE_2,
     Algorithm,
     DicomSource,
+    TiltedFrames,
+    image_options,
+    off_grid,
     quiet,
     stable_uid,
 )
-from monai_isles.dicom.write_seg import SEGMENTS
 from monai_isles.errors import refused
 
+SEGMENTS, QUANTITIES = CODES["segment"], CODES["map"]
 PDF_STORAGE = "1.2.840.10008.5.1.4.1.1.104.1"
 SCHEME = "99ISLES"
+
+
+def publish_seg(
+    masks: Mapping[str, np.ndarray],
+    source: DicomSource,
+    path: str | Path,
+    *,
+    algorithm: Algorithm,
+    rule: Algorithm | None = None,
+) -> None:
+    """Write the masks as one binary DICOM SEG on the source's slices, verified bit for bit by reading it back.
+
+    Patient and study attributes are copied from the source, as DICOM demands of a derived object; every source slice
+    has its frame, empty or not. The series UID and the tracking UIDs follow from the source and the algorithm, so a
+    repeated run refers to the same lesion in the same series; the instance UID is new, as its creation time is.
+
+    Shapes: each mask (H, W, D) bool, RAS+, on the grid of ``source.affine``.
+    Args:
+        masks: by name of ``SEGMENTS``; may overlap.
+        algorithm, rule: of the network's mask, and of the threshold masks; one for both without ``rule``.
+    Source: DICOM PS3.3 A.51 by highdicom (doi:10.1007/s10278-022-00683-y); ``tests/dicom/test_write_seg.py``.
+    """
+    _require_known(masks, str(path))
+    made = [algorithm if SEGMENTS[name]["network"] else rule or algorithm for name in masks]
+    facts = [(by.name, by.version, sorted(by.parameters.items())) for by in made]
+    with quiet(path):
+        stacked = np.stack([np.asarray(mask).astype(bool) for mask in masks.values()], axis=-1)
+        placed = source.place(stacked.astype(np.uint8), channels=len(masks))
+        series = str(source.headers[0].SeriesInstanceUID)
+        named = enumerate(zip(masks, made, strict=True), start=1)
+        seg = Segmentation(
+            **source.images,
+            segmentation_type="BINARY",
+            segment_descriptions=[_describe_segment(number, name, by, series) for number, (name, by) in named],
+            series_instance_uid=stable_uid("seg", series, *sorted(masks), *facts),
+            series_number=source.series_number(7000),
+            series_description="Ischemic stroke masks, research only",
+            content_label="STROKE_MASKS",
+            omit_empty_frames=False,
+            **image_options(placed),
+        )
+        source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
+
+
+def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
+    shapes = {np.shape(mask) for mask in masks.values()}
+    if not masks or not set(masks) <= set(SEGMENTS):
+        raise refused("E-DCM-42", where=where, found=", ".join(masks) or "no mask", segments=", ".join(SEGMENTS))
+    if len(shapes) > 1:
+        raise off_grid(f"masks of different shapes: {sorted(shapes)}")
+
+
+def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
+    segment = SEGMENTS[name]
+    code, meaning = segment["type"]
+    rule = Code("THRESHOLD", SCHEME, "Thresholds of perfusion maps")
+    family = codes.cid7162.ArtificialIntelligence if segment["network"] else rule
+    return SegmentDescription(
+        segment_number=number,
+        segment_label=segment["label"],
+        segmented_property_category=codes.cid7150.MorphologicallyAbnormalStructure,
+        segmented_property_type=Code(code, "SCT", meaning),
+        algorithm_type="AUTOMATIC",
+        algorithm_identification=AlgorithmIdentificationSequence(
+            by.name, family, by.version, source=MANUFACTURER, parameters=dict(by.parameters) or None
+        ),
+        tracking_id=f"{MANUFACTURER} {name}",
+        tracking_uid=stable_uid("tracking", series, name),
+        anatomic_regions=[codes.SCT.Brain],
+        display_color=CIELabColor.from_string(segment["colour"]),
+    )
+
+
+def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: str | Path) -> list[Path]:
+    """Write each map as ``<folder>/<key>.dcm``, a parametric map of float32, verified by reading it back.
+
+    The real-world value is the stored one (slope 1, intercept 0), its unit in UCUM. Patient and study attributes are
+    copied from the source, as DICOM demands of a derived object.
+
+    Shapes: each map (H, W, D), RAS+, on the grid of ``source.affine``.  Units: those of ``QUANTITIES``.
+    Source: DICOM PS3.3 A.75 by highdicom; ``tests/dicom/test_write_maps.py``.
+    """
+    written = []
+    with quiet(folder):
+        for key, array in maps.items():
+            _require_numbers(key, array, str(folder))
+            result = source.place(np.asarray(array, np.float32))
+            written.append(Path(folder) / f"{key}.dcm")
+            made = _parametric_map(key, source, result)
+            options = {"dtype": np.float64, "apply_real_world_transform": True}
+            source.publish(made, result, written[-1], "E-DCM-45", imread, **options)
+    return written
+
+
+def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
+    if key not in QUANTITIES or not np.isfinite(array).all():
+        result = f"{key}" if key not in QUANTITIES else f"{key} with {int((~np.isfinite(array)).sum())} NaN or infinite"
+        raise refused("E-DCM-44", where=where, found=result, quantities=", ".join(QUANTITIES))
+
+
+def _parametric_map(key: str, source: DicomSource, result: Volume | TiltedFrames) -> ParametricMap:
+    values = result.array
+    top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
+    series, (code, meaning, quantity) = str(source.headers[0].SeriesInstanceUID), QUANTITIES[key]
+    mapping = RealWorldValueMapping(
+        lut_label=key.upper(),
+        lut_explanation=f"{key.upper()} as stored",
+        unit=Code(code, "UCUM", meaning),
+        value_range=(float(values.min()), float(values.max())),
+        slope=1.0,
+        intercept=0.0,
+        quantity_definition=getattr(codes.DCM, quantity),
+    )
+    made = ParametricMap(
+        **source.images,
+        series_instance_uid=stable_uid("map", series, key, __version__),
+        series_number=source.series_number(7001 + list(QUANTITIES).index(key)),
+        contains_recognizable_visual_features=False,
+        real_world_value_mappings=[mapping],
+        voi_lut_transformations=[VOILUTTransformation(window_center=top / 2, window_width=top)],
+        series_description=f"{key.upper()}, research only",
+        content_label=key.upper(),
+        **image_options(result),
+    )
+    made.BodyPartExamined = "BRAIN"  # else DICOM demands a Laterality
+    return made
 
 
 def publish_sr(
