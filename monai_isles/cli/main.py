@@ -75,7 +75,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     SIGTERM exits with 143, the user's interrupt with 130; neither leaves a lock or a part of a file.
     """
-    _escape_what_the_console_lacks()
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):  # escape characters that its encoding lacks, instead of failing
+            stream.reconfigure(errors="backslashreplace")
     words = _today_spelling(list(sys.argv[1:] if argv is None else argv))
     verb = next((w for w in words if w in VERBS), None)
     try:
@@ -120,13 +122,6 @@ def _today_spelling(words: list[str]) -> list[str]:
 
 def _module(verb: str) -> ModuleType:
     return importlib.import_module(f"monai_isles.cli.{verb.replace('-', '_')}")
-
-
-def _escape_what_the_console_lacks() -> None:
-    """Escape characters that the console's encoding lacks, instead of failing."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _exit_on_sigterm() -> Any:

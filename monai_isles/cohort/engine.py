@@ -10,7 +10,7 @@ from dataclasses import replace
 from functools import partial
 from typing import TYPE_CHECKING, TypeVar, Unpack
 
-from monai_isles.cohort.task import Place, Record, Task, attempt, is_spread, require_names, require_place
+from monai_isles.cohort.task import Place, Record, Task, attempt, is_spread, require_own_names, require_place
 from monai_isles.errors import refused
 from monai_isles.progress import progress
 
@@ -84,7 +84,7 @@ def run_cases(
     Raises: ``E-COH-02`` two cases of one name, ``E-COH-03`` no answer, ``E-COH-07`` no large worker, and others.
     """
     require_place(place)
-    require_names(tasks)
+    require_own_names((task.case for task in tasks), "E-COH-02", where="cohort")
     if not tasks:
         return {}
     if not is_spread(place):

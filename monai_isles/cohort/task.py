@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -106,8 +106,9 @@ def require_place(place: Place) -> None:
         raise refused("E-USE-61", where="--cluster", found=f"--cluster {cluster} and {other}")
 
 
-def require_names(tasks: Sequence[Task]) -> None:
-    """Refuse two cases of one name: their results would overwrite each other."""
-    twice = [name for name, count in Counter(task.case for task in tasks).items() if count > 1]
+def require_own_names(names: Iterable[str], code: str, *, where: str) -> None:
+    """Refuse two cases of one name."""
+    twice = [name for name, times in Counter(names).items() if times > 1]
     if twice:
-        raise refused("E-COH-02", where="cohort", found=twice[0])
+        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
+        raise refused(code, where=where, found=result)

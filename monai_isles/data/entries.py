@@ -9,11 +9,10 @@ from pathlib import Path
 from typing import Any, cast
 
 from monai_isles.case import CHECKSUMS, Case
-from monai_isles.cohort.task import Record, left_out_records
+from monai_isles.cohort.task import Record, left_out_records, require_own_names
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
-from monai_isles.data.scans import require_own_names
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse, remark_lines

@@ -94,17 +94,12 @@ def choose_mask(scan: Scan, target: str) -> None:
 
 
 def _scan(root: Path, home: Path, renumber: bool) -> Scan:
+    """Return a case; ``training_1``, the nearest folder above, or the folder above a single case names the section."""
     number = number_of(home.name)
     name = f"case_{number}" if renumber and number is not None else home.name
-    return Scan(_section(root, home), name)
-
-
-def _section(root: Path, home: Path) -> str:
-    """Return the section that ``training_1``, the nearest folder above, or the folder above a single case names."""
     own = re.match(r"(train|test)(?:ing)?[_\- ]?\d+$", home.name, re.IGNORECASE)
-    if own:
-        return f"{own[1].lower()}ing"
-    return section_in(root.parent if home == root else root, home / "image")
+    section = section_in(root.parent if home == root else root, home / "image")
+    return Scan(f"{own[1].lower()}ing" if own else section, name)
 
 
 def _empty_cases(root: Path) -> Iterator[Path]:

@@ -195,14 +195,6 @@ def only_read(scans: list[Scan], reads: Sequence[str]) -> list[Scan]:
     return [scan for scan in scans if LABEL in reads or set(scan.files) != {LABEL}] or scans
 
 
-def require_own_names(names: Sequence[str], code: str, *, where: str) -> None:
-    """Refuse two cases of one name."""
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
-        result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
-        raise refused(code, where=where, found=result)
-
-
 def require_whole(scans: Sequence[Scan], folder: Path, keys: Sequence[str]) -> None:
     """Refuse cases with one of ``faults_of``; the error names all that share the first fault."""
     for scan in scans:

@@ -65,13 +65,11 @@ def _plain_value(key: str, value: object, root: Path | None) -> object:
         return str(value)
     if key == "fold" and isinstance(value, str) and value.isdecimal():
         return int(value)
-    return _plain_path(value, root) if key in PATH_KEYS else value
-
-
-def _plain_path(value: object, root: Path | None) -> object:
-    if isinstance(value, str) and root is not None and Path(value).is_relative_to(root):
+    if key not in PATH_KEYS or not isinstance(value, str):
+        return value
+    if root is not None and Path(value).is_relative_to(root):
         value = Path(value).relative_to(root).as_posix()
-    return value.replace("\\", "/") if isinstance(value, str) and not _leaves(value) else value
+    return value if _leaves(value) else value.replace("\\", "/")
 
 
 def _require_entries(entries: object, where: str) -> None:

@@ -15,10 +15,10 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.cohort.task import FAULTS, Record, failed_record
+from monai_isles.cohort.task import FAULTS, Record, failed_record, require_own_names
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, scan_layout
-from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked, require_own_names
+from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked
 from monai_isles.dicom.find import SeriesInfo, perfusion_series, studies_without
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series

@@ -17,8 +17,8 @@ from scipy.special import entr
 from torch import Tensor
 
 from monai_isles.case import Case
+from monai_isles.cohort.task import require_own_names as require_one_of_each
 from monai_isles.data.bids import BIDS_DESCRIPTION, BIDS_IGNORE, BIDS_README, derivative_name, sidecar
-from monai_isles.data.scans import require_own_names as require_one_of_each
 from monai_isles.errors import refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
 from monai_isles.io.publish import planned_image, publish, publish_image, publish_json, publish_text, publish_together

@@ -65,14 +65,16 @@ def settle_values(
         return Settled(data, [])
     modality = MODALITIES[kind]
     if low == high:
-        return Settled(data, [_flat(low, modality, where)])
-    data, text = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
+        code, severity = ("E-VAL-04", ERROR) if low == 0 else ("E-VAL-09", WARNING)
+        text = f"every voxel of the {modality.name} is {low:g}"
+        return Settled(data, [finding(code, severity, where=where, found=text)])
+    data, findings = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
     low, high = _ends(data)
-    text += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
+    findings += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
     if modality.perfusion_map:
-        text += [] if any(item.severity == ERROR for item in text) else _time_findings(data, modality, where)
+        findings += [] if any(item.severity == ERROR for item in findings) else _time_findings(data, modality, where)
         data = np.maximum(data, 0) if low < 0 else data
-    return Settled(data, text)
+    return Settled(data, findings)
 
 
 def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
@@ -160,16 +162,12 @@ def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
     return int(np.count_nonzero((head & lost) | (between & wide)))
 
 
-def _flat(value: float, modality: Modality, where: str) -> Finding:
-    if value == 0:
-        return finding("E-VAL-04", ERROR, where=where, found=f"every voxel of the {modality.name} is 0")
-    return finding("E-VAL-09", WARNING, where=where, found=f"every voxel of the {modality.name} is {value:g}")
-
-
 def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]:
     """Remove an offset, replace padding by air, and refuse pictures and values that are not HU."""
     words, sample = [], _sample(data)
-    if _is_wrapped(sample):
+    high = _share(sample, _WRAPPED, _WRAP)
+    # negative HU stored as unsigned 16-bit numbers: brain is as usual, the middle range empty
+    if 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04:
         text = f"{int(np.count_nonzero(data > _WRAPPED))} negative numbers stored as unsigned: {_WRAP} is taken off"
         data = np.where(data > _WRAPPED, data - np.float32(_WRAP), data).astype(data.dtype)
         words, sample = [finding("E-VAL-18", WARNING, where=where, found=text)], _sample(data)
@@ -197,12 +195,6 @@ def _sample(data: np.ndarray) -> np.ndarray:
 
 def _share(sample: np.ndarray, first: float, last: float) -> float:
     return float(np.mean((sample >= first) & (sample <= last))) if sample.size else 0.0
-
-
-def _is_wrapped(sample: np.ndarray) -> bool:
-    """Return whether negative HU were stored as unsigned 16-bit numbers: brain is as usual, the middle range empty."""
-    high = _share(sample, _WRAPPED, _WRAP)
-    return 0 < high == _share(sample, 8192, np.inf) and _share(sample, 5, 80) > 0.04
 
 
 def _no_tissue(sample: np.ndarray) -> str | None:

@@ -65,7 +65,10 @@ def load_state(path: str | Path, *, sha256: str | None = None) -> dict:
     try:
         return torch.load(path, map_location="cpu", weights_only=True)
     except pickle.UnpicklingError as error:
-        raise refused("E-SAFE-01", where=str(path), found=_global(str(error))) from error
+        named = [line.strip() for line in str(error).splitlines() if "GLOBAL" in line or "Unsupported" in line]
+        words = named[0].split("WeightsUnpickler error: ")[-1].split(" was not an allowed global")[0] if named else ""
+        found = words or "instructions that are not allowed in a state dictionary"
+        raise refused("E-SAFE-01", where=str(path), found=found) from error
     except _DAMAGE as error:
         raise refused("E-FILE-15", where=str(path), found=f"it cannot be loaded ({type(error).__name__})") from error
 
@@ -100,9 +103,3 @@ def _stranger(value: object, name: str) -> str | None:
         return None if isinstance(value, _PLAIN) else f"{name} is a {type(value).__module__}.{type(value).__qualname__}"
     parts = value.items() if isinstance(value, Mapping) else enumerate(value)
     return next((result for key, part in parts if (result := _stranger(part, f"{name}[{key!r}]"))), None)
-
-
-def _global(message: str) -> str:
-    line = next((line.strip() for line in message.splitlines() if "GLOBAL" in line or "Unsupported" in line), "")
-    words = line.split("WeightsUnpickler error: ")[-1]
-    return words.split(" was not an allowed global")[0] or "instructions that are not allowed in a state dictionary"

@@ -151,7 +151,12 @@ class Checkpoints:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for name, thing in self.objects.items():
-            _load(thing, state["objects"].get(name, {}), settings_of_now=self.force)
+            # forced, an optimiser keeps its present learning rate and options
+            groups = getattr(thing, "param_groups", []) if self.force else []
+            kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            thing.load_state_dict(state["objects"].get(name, {}))
+            for group, own in zip(getattr(thing, "param_groups", []), kept, strict=False):
+                group.update(own)
         self.best, self.best_epoch = state["best"], state["best_epoch"]
         torch.set_rng_state(state["random"])
         if torch.cuda.is_available() and "random_cuda" in state:
@@ -241,15 +246,6 @@ def finish_training(held: RunFolder, outcome: str, sources: Sequence[object], se
     left_out = left_out_reasons(held.path, sources)
     tell_counts()
     held.finish({"kind": "training", "outcome": outcome, "left_out": left_out, "settings": settings})
-
-
-def _load(thing: Any, state: Mapping[str, Any], *, settings_of_now: bool) -> None:
-    """Load a state; with ``settings_of_now`` keep an optimiser's present learning rate and options."""
-    groups = getattr(thing, "param_groups", []) if settings_of_now else []
-    kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
-    thing.load_state_dict(state)
-    for group, own in zip(getattr(thing, "param_groups", []), kept, strict=False):
-        group.update(own)
 
 
 def _difference(name: str, saved: str, now: str) -> str:
