@@ -53,6 +53,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     texts = json.loads(args.texts.read_text(encoding="utf-8")) if args.texts else words_of(args.bundle)
     readme = args.bundle / "README.md"
     require_card(readme)
+    if not given and (args.bundle / WEIGHTS).is_file():
+        parser.error(f"{args.bundle} carries weights: give their --run and scores, or delete {WEIGHTS}")
     facts = {**_card_facts(metadata, texts), "notes": [*texts.get("notes", ()), *args.note]}
     if not given:
         bare = {"bare": texts["bare"]} if "bare" in texts else {}

@@ -24,7 +24,9 @@ def run(args: argparse.Namespace) -> int:
 
 
 def _text(bundle: Mapping[str, Any]) -> str:
-    inputs = ", ".join(f"{key} ({unit})" if unit else key for key, unit in bundle["inputs"].items())
+    notes = dict.fromkeys(bundle["optional"], "optional") | dict.fromkeys(bundle["training_only"], "training only")
+    facts = {key: ", ".join(filter(None, (unit, notes.get(key)))) for key, unit in bundle["inputs"].items()}
+    inputs = ", ".join(f"{key} ({fact})" if fact else key for key, fact in facts.items())
     weights = bundle["weights"]
     if bundle["weights_mb"] is not None:
         weights += f", {bundle['weights_mb']} MB, SHA-256 {bundle['weights_sha256'] or 'unknown'}"

@@ -19,7 +19,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--data-list", help="data list with folds that never split a subject (default: made from the data)")
     add("--dataset-dir", help="data folder (default: the bundle's, a simulated one)")
     add("--folds", type=int, help="number of folds (default: the list's, else 5)")
-    add("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help="settings, as JSON")
+    settings = "settings of the config, e.g. max_epochs=20 'step=[16,16]'"
+    add("--set", nargs="+", action="extend", default=[], type=setting, metavar="KEY=VALUE", help=settings)
     stop = "scans that stop the training: the scored ones, as published (paper, default), or the next fold (nested)"
     add("--protocol", choices=("paper", "nested"), default="paper", help=stop)
     cohort_options.share(parser, "--overlay", "--strict", "--cache", "--cache-gb")

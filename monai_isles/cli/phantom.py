@@ -14,10 +14,10 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add = parser.add_argument
     kinds = "CT perfusion (default), sub-acute MRI (SISS) or acute MRI with perfusion maps (SPES)"
     add("--kind", choices=("ct", "siss", "spes"), default="ct", help=kinds)
-    add("--out", required=True, metavar="DIR", help="folder to make; other existing folders are refused")
+    add("--out", required=True, metavar="DIR", help="new folder, or that of the same command given before")
     add("--cases", required=True, type=int, metavar="N", help="scans in TRAINING")
     add("--seed", type=int, default=0, metavar="S", help="random seed (default 0)")
-    tests = "scans of other subjects in TESTING, without lesion (default 0)"
+    tests = "scans of other subjects in TESTING, without lesion mask (default 0)"
     add("--test-cases", type=int, default=0, metavar="M", help=tests)
     add("--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the disk")
     tall = "CT: leave out subjects with taller scans (default 22, all)"

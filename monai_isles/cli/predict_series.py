@@ -22,7 +22,7 @@ def arguments(parser: argparse.ArgumentParser) -> None:
         help="objects to write if the source is DICOM: seg (masks, the default), sr (report of the numbers), "
              "sc (pictures), pdf, maps (parametric maps)")  # fmt: skip
     add("--dicom-maps", action="store_true", help=argparse.SUPPRESS)  # the former name of --dicom-out maps
-    add("--no-dicom", action="store_true", help="write no masks as DICOM")
+    add("--no-dicom", action="store_true", help="write nothing as DICOM")
     add("--show-patient", action="store_true", help="print name, number and dates of the DICOM header on the page")
     for name, text in (("age", "age in years"), ("nihss", "NIHSS, 0 to 42")):
         about = f"{text}, for the DAWN profile of one study; age and NIHSS go together and are not stored"

@@ -19,7 +19,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--scores", required=True, nargs="+", help=scores)
     add("--names", nargs="+", help="name of each folder of scores (default: its bundle's; of several, the folders')")
     add("--curves", help="curves.csv of the training")
-    add("--published", help="print the rows of a paper below: clerigues")
+    papers = "print the published rows below: abulnaga, clerigues, clerigues_mri_siss, clerigues_mri_spes or wang"
+    add("--published", metavar="PAPER", help=papers)
     add("--mirrored", action="store_true", help="show the mirrored channels of the network's input")
     add("--title", help="heading of the page (default: from the data's name)")
     add("--out", required=True, help="the page to write, page.html")

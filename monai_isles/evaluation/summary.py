@@ -107,5 +107,6 @@ def _statistics(values: np.ndarray, draws: np.ndarray) -> dict[str, Any]:
     q1, median, q3 = np.percentile(kept, (25, 50, 75))
     numbers = {"mean": kept.mean(), "sd": kept.std(ddof=1) if kept.size > 1 else math.nan}
     numbers |= {"median": median, "q1": q1, "q3": q3}
-    interval = mean_interval(kept, draws[:, defined]) if kept.size > 1 else None
+    drawn = draws[:, defined]  # equal columns: one subject, whose draws hold no spread
+    interval = mean_interval(kept, drawn) if np.ptp(drawn, axis=1).any() else None
     return {"n": int(kept.size), **{key: finite_or_none(value) for key, value in numbers.items()}, "ci95": interval}

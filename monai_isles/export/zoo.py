@@ -42,9 +42,18 @@ def honest_card(card: str, weights_sha256: str, *, shipped: bool, measured: bool
         card = card.replace("| Weights | none shipped |", row)
         unknown = "## Metrics\nNothing was measured with these weights; `monai-isles evaluate` scores them.\n"
         card = re.sub(r"## Metrics\n.*?\n(?=\n## |\Z)", lambda _: unknown, card, flags=re.DOTALL)
+    card = re.sub(r"(?<=^## Commands\n).*?(?=^## |\Z)", _of_this_folder, card, flags=re.MULTILINE | re.DOTALL)
     for ours, theirs in _HEADINGS.items():
         card = re.sub(rf"^## {re.escape(ours)}$", f"## {theirs}", card, flags=re.MULTILINE)
     return (_REPLACED.format(weights_sha256) if shipped and not measured and not bare else "") + card
+
+
+def _of_this_folder(commands: re.Match[str]) -> str:
+    """Return the commands for the exported folder: a bundle's name would mean the one that is installed."""
+    text = re.sub(r"bundles/\w+/(?=\w+\.json)", "configs/", commands[0])
+    text = re.sub(r"bundles/\w+|(?<=--bundle )\w+", ".", text).replace(" --out shared", " --out ../shared")
+    text = text.replace("python tools/reproduce.py", "python -m monai_isles.papers.reproduce")
+    return f"Run these in the folder of the bundle.\n\n{text}"
 
 
 def hub_card(card: str, metadata: Mapping[str, Any]) -> str:

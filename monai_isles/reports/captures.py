@@ -64,7 +64,7 @@ def summary_figure(case: CaseView) -> Figure:
     lines.head("Made by")
     result = case.result
     sha = ", ".join(str(item)[:12] for item in result.get("weights_sha256") or ())
-    made = {"software": f"monai_isles {__version__}", "network": result.get("bundle"), "weights": sha}
+    made = {"software": f"monai_isles {__version__}", "bundle": result.get("bundle"), "weights": sha}
     made |= {"probability threshold": result.get("threshold"), **case.series}
     for label, text in ((label, text) for label, text in made.items() if text not in (None, "")):
         lines.add(str(text), label=label)

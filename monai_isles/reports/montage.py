@@ -288,7 +288,7 @@ def write(
     """Write on a picture, with a dark halo. Units: ``x`` and ``y`` as shares of the axes."""
     look: dict[str, Any] = {"fontsize": 15, "fontweight": "bold"} if bold else {"fontsize": 8}
     label = axes.text(x, y, text, transform=axes.transAxes, color=LIGHT, ha=ha, va=va, **look)
-    label.set_path_effects([withStroke(linewidth=2.0, foreground=palette.HALO)])
+    label.set_path_effects([withStroke(linewidth=3.5, foreground=palette.HALO)])
 
 
 def letter_sides(axes: Axes) -> None:

@@ -131,7 +131,8 @@ def _mirror_text(found: Mapping[str, Any]) -> str:
     similarity = found.get("similarity")
     fit = "" if similarity is None else f"; correlation of the two sides {similarity:.2f}"
     made = WORDS["mirror"].get(str(found["method"]), str(found["method"]))
-    return f"Mirror: {made}; {tilt}, midline {found['offset_mm']:.1f} mm right of the image's middle{fit}."
+    side = "right" if found["offset_mm"] >= 0 else "left"
+    return f"Mirror: {made}; {tilt}, midline {abs(found['offset_mm']):.1f} mm {side} of the image's middle{fit}."
 
 
 def picture(png: bytes, alt: str, narrowest: int) -> SimpleNamespace:
@@ -168,7 +169,7 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
             shown["Lesion, 90 % interval"] = f"{low:.1f}–{high:.1f} ml"
         chances = [item["confidence"] for item in result.get("lesions") or () if item.get("confidence") is not None]
         if chances:
-            shown["Lesions, chance of each"] = ", ".join(f"{chance:.0%}" for chance in chances[:4])
+            shown["Confidence by lesion"] = ", ".join(f"{chance:.0%}" for chance in chances[:4])
     perfusion = result.get("perfusion") or {}
     for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
         if perfusion.get(key) is not None:
@@ -197,15 +198,15 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     rows += [
         ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s{left_out}"),
         ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
-        ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume less core volume"),
-        ("Mismatch ratio", ratio(p), "hypoperfused volume by core volume"),
+        ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume minus core volume"),
+        ("Mismatch ratio", ratio(p), "hypoperfused volume over core volume"),
     ]
     if "defuse3" in p:
         rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
         rows.append(("DEFUSE-3 target profile", "met" if p["defuse3"] else "not met", rule))
     if "dawn" in p:
-        rule = "by age and NIHSS, not kept here: NIHSS of 10 or more and core below 21 ml from 80 years on, 31 ml "
-        rule += "before; before 80 years also NIHSS of 20 or more and core below 51 ml"
+        rule = "by age and NIHSS, not kept here: from 80 years on, NIHSS of 10 or more and core below 21 ml; younger, "
+        rule += "NIHSS of 10 or more and core below 31 ml, or NIHSS of 20 or more and core below 51 ml"
         rows.append(("DAWN profile", "met" if p["dawn"] else "not met", rule))
     for delay, volume in (p.get("tmax_ml") or {}).items():
         rows.append((f"Tmax > {delay} s", _ml(volume), f"brain with Tmax above {delay} s{left_out}"))
@@ -213,9 +214,11 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         rows.append((f"CBF < {part} %", _ml(volume), f"of the mean of the other side{left_out}"))
     if "hir" in p:
         text = "no tissue with Tmax above 6 s" if p["hir"] is None else f"{p['hir']:.2f}"
-        rows.append(("Hypoperfusion intensity ratio", text, "volume with Tmax above 10 s by volume above 6 s"))
+        rows.append(("Hypoperfusion intensity ratio", text, "volume with Tmax above 10 s over that above 6 s"))
     if p.get("cbv_index") is not None:
-        rows.append(("CBV index", f"{p['cbv_index']:.2f}", "mean CBV where Tmax is above 6 s by the other side's"))
+        rows.append(
+            ("CBV index", f"{p['cbv_index']:.2f}", "mean CBV where Tmax is above 6 s over that of the other side")
+        )
     if p.get("side"):
         rows.append(("Affected side", str(p["side"]), "with more hypoperfused tissue"))
     return rows

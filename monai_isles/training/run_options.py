@@ -101,7 +101,7 @@ def _wanted(name: str, default: object, value: object) -> str | None:
         fits = number and cast(float, value) >= least and not (whole and cast(float, value) % 1)
         return None if fits else f"a {'whole ' * whole}number of at least {least}"
     if isinstance(default, list):
-        fits = value is None or isinstance(value, list)
+        fits = value is None or isinstance(value, list) or (name == "step" and number)  # one for all axes
         if isinstance(value, list) and default:
             fits = not any(_wanted(name, default[0], one) for one in value)
             fits = fits and (name not in _SIZES or len(value) == len(default))

@@ -199,7 +199,7 @@ def measure_perfusion(
     aside, times_s = Aside(), dt_s if dt_s is None or np.ndim(dt_s) else float(dt_s)  # type: ignore[arg-type]
     path, folder = _on_disk(series, aside.path / "ctp.nii.gz"), aside.path / "out"
     options = Measuring(method, truncation, smoothing_mm, times_s, motion, str(pick_device(str(device))))
-    record, _ = measure_series(path, folder, options)
+    record = measure_series(path, folder, options)
     return Result(record, folder, aside)
 
 

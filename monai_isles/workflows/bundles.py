@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -36,12 +37,14 @@ def list_bundles() -> list[dict[str, Any]]:
 def describe(name: str, bundle: Bundle) -> dict[str, Any]:
     """Return the entry of one bundle in ``list_bundles``."""
     metadata, card = bundle.metadata, bundle.paper.get("card", {})
-    here = bundle.weights.is_file()
+    here, read = bundle.weights.is_file(), json.loads(bundle.file(INFERENCE).read_bytes())
     return {
         "name": name,
         "title": metadata.get("name", name),
         "task": metadata.get("task", ""),
         "inputs": {key: item.get("unit", "") for key, item in metadata.get("modalities", {}).items()},
+        "optional": read.get("optional", []),
+        "training_only": [key for key in metadata.get("modalities", {}) if key not in read["modalities"]],
         "weights": "shipped" if here else "none needed" if "bare" in card else "none: train it first",
         "weights_mb": round(bundle.weights.stat().st_size / 1e6, 2) if here else None,
         "weights_sha256": bundle.weights_sha256 if here else None,

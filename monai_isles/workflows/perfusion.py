@@ -72,10 +72,9 @@ def perfusion(
     studies = studies_of(places[0], measuring.series) if len(places) == 1 else []
     if len(studies) == 1:
         with RunFolder(out, outputs=[f"{name}.nii.gz" for name in (*MAPS, "brain", *MASKS)]) as held:
-            record, sha256 = measure_series(
-                studies[0].series, out, replace(measuring, series=studies[0].uid), files=studies[0].own_files
-            )
-            held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": sha256, **record})
+            study = studies[0]
+            record = measure_series(study.series, out, replace(measuring, series=study.uid), files=study.own_files)
+            held.finish({"kind": "perfusion", "series": str(paths[0]), "sha256": study.sha256(), **record})
         return record
     with RunFolder(out) as held:
         place = {"gpus": int(measuring.device.startswith("cuda")), **place}
@@ -91,8 +90,8 @@ def perfusion(
 def measure_series(
     path: str | Path, out: Path, measuring: Measuring, *, files: Sequence[Path] = (),
     stamp: Mapping[str, object] | None = None,
-) -> tuple[dict[str, Any], str]:  # fmt: skip
-    """Read, prepare, measure and write one series; return its record and the SHA-256 of its reference file.
+) -> dict[str, Any]:  # fmt: skip
+    """Read, prepare, measure and write one series; return its record.
 
     ``out`` gets ``cbf cbv mtt tmax ttp rcbf brain`` as NIfTI; ``core`` and ``hypoperfused`` where an artery was found;
     and ``perfusion.json``, the record with ``stamp``.
@@ -113,7 +112,7 @@ def measure_series(
         "map_files": {name: f"{name}.nii.gz" for name in (*MAPS, "brain")},
     }
     publish_json(out / RECORD, {**record, **(stamp or {})})
-    return record, series.like.sha256
+    return record
 
 
 def _measure_maps(

@@ -36,6 +36,7 @@ def test_every_bundle_is_listed_with_what_its_files_say(capsys: pytest.CaptureFi
     others = {name: one["eval_metrics"] for name, one in metadata.get("variants", {}).items()}
     assert found["clerigues_mri"]["variants"] == others
     assert found["threshold"]["inputs"]["cbf"] == "ml/100 g/min"
+    assert found["wang"]["training_only"] == ["dwi"] and "ctp" in found["fusion"]["optional"]
 
 
 def test_a_bundle_without_weights_is_told_from_one_that_has_them(tmp_path: Path) -> None:

@@ -37,6 +37,7 @@ def test_export_says_what_it_wrote(bundle: Path, tmp_path: Path, capsys: pytest.
     assert main(words) == 0
     said = capsys.readouterr().out
     assert "clerigues.zip" in said and "models/model.pt" in said and "not a medical device" in said
+    assert "--postprocessing FILE sets those of your weights" in said
     assert (tmp_path / "out" / "clerigues.zip").is_file()
     assert main(words) == 4
     assert capsys.readouterr().err.startswith("E-EXP-02")

@@ -74,6 +74,12 @@ def test_scans_of_one_subject_stay_together_so_the_interval_is_wider() -> None:
     assert high - low == pytest.approx(2 * (alone[1] - alone[0]), rel=0.15)  # a quarter of the independent draws
 
 
+def test_scans_of_one_subject_alone_have_no_interval() -> None:
+    assert summarise([_row("a", 0.2), _row("a", 0.6)])["metrics"]["dsc"]["ci95"] is None
+    rows = [_row("a", 0.2), _row("a", 0.6), _row("b", 0.4)]
+    assert summarise(rows)["metrics"]["dsc"]["ci95"] == pytest.approx([0.4, 0.4])
+
+
 def test_the_interval_is_the_same_for_the_same_seed() -> None:
     rows = [_row(str(k), v) for k, v in enumerate((0.11, 0.52, 0.93, 0.34, 0.75, 0.06, 0.47, 0.28))]
     intervals = [summarise(rows, seed=seed)["metrics"]["dsc"]["ci95"] for seed in (1, 1, 2)]

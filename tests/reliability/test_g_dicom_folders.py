@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -114,6 +115,7 @@ def test_g7_a_single_slice_takes_its_thickness(run: Run, tmp_path: Path) -> None
             path.unlink()
     gates.require_success(run("perfusion", series, "--out", tmp_path / "out", "--threads", "1", "--no-motion"))
     gates.require_nothing_partial(tmp_path / "out")
+    assert len(json.loads((tmp_path / "out/run.json").read_text())["sha256"]) == 64
     image = nibabel.load(tmp_path / "out/cbf.nii.gz")
     assert image.shape[2] == 1
     np.testing.assert_allclose(image.header.get_zooms(), scan().spacing_mm, rtol=1e-5)

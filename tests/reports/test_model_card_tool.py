@@ -125,6 +125,13 @@ def test_a_card_that_cannot_be_made_leaves_the_bundle_as_it_was(
     assert [path.name for path in made.rglob("*")] == ["metadata.json"]
 
 
+def test_the_card_of_a_bundle_with_weights_is_not_replaced_by_one_without(tool: ModuleType, tmp_path: Path) -> None:
+    made = Path(shutil.copytree(ROOT / "bundles/unet", tmp_path / "unet"))
+    with pytest.raises(SystemExit, match="2"):
+        tool.main([str(made)])
+    assert (made / "README.md").read_bytes() == (ROOT / "bundles/unet/README.md").read_bytes()
+
+
 def test_half_a_run_is_refused(tmp_path: Path, tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(SystemExit):
         tool.main([str(bundle(tmp_path, "wang")), "--run", "x"])

@@ -191,7 +191,7 @@ def test_the_mirrored_channels_and_the_remark_stand_on_the_page(tmp_path: Path, 
     case_page(predicted_with_a_mirror(case("case_4", depth=1)), tmp_path / "page.html")
     page = Page(tmp_path / "page.html")
     text = " ".join(page.words)
-    assert "Mirrored channels" in text and "midline -3.0 mm right of the image's middle" in text
+    assert "Mirrored channels" in text and "midline 3.0 mm left of the image's middle" in text
     assert "the upright reflection across the middle of the head" in text and "E-REG-03" in text
     assert EVIL not in page.source
     assert any("the same mirrored below" in alt for alt in page.all("img", "alt"))

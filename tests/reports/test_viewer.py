@@ -194,6 +194,6 @@ def test_the_tiles_state_the_interval_and_the_chance_of_the_first_lesions() -> N
     result = RESULT | {"lesions": [{"volume_ml": 1.0, "confidence": chance} for chance in chances]}
     tiles = perfusion_tiles(result)
     assert tiles["Lesion, 90 % interval"] == "18.2–30.1 ml"
-    assert tiles["Lesions, chance of each"] == "97%, 50%, 31%, 20%"
+    assert tiles["Confidence by lesion"] == "97%, 50%, 31%, 20%"
     without = perfusion_tiles({"lesion_ml": 1.0, "lesions": [{"volume_ml": 1.0, "confidence": None}]})
     assert list(without) == ["Predicted lesion"]

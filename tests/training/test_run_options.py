@@ -63,6 +63,7 @@ def test_values_that_fit_and_expressions_are_taken(monkeypatch: pytest.MonkeyPat
     fitting = "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true"
     nested = "--device cpu --optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
     run_with(monkeypatch, *fitting.split(), *nested.split(), "--metric", "val_loss")
+    run_with(monkeypatch, "--step", "16", files=str(UNET.with_name("clerigues") / "inference.json"))
     (tmp_path / "more.json").write_text('{"seed": "five"}')  # as crossval writes its settings
     with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--seed\n  found 'five'"):
         run_with(monkeypatch, files=repr([str(UNET / "train.json"), str(tmp_path / "more.json")]))
