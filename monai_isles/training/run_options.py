@@ -21,6 +21,7 @@ from monai_isles.training.stop_signal import exit_on_sigterm
 _OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.signature(made).parameters}
 _SIZES = ("grid", "patch", "border", "validation_step")
 _COUNTS = ("max_epochs", "batch_size", "val_interval", "patience", "grid", "patch", "validation_step", "widths")
+_STEPS = ("pixel_mm", "step_s")
 _METRICS = ("metric", "stop_metric")
 _JUDGED_ELSEWHERE = ("fold", "compile")
 
@@ -99,6 +100,8 @@ def _wanted(name: str, default: object, value: object) -> str | None:
     if isinstance(default, int | float):
         least, whole = int(name in _COUNTS), isinstance(default, int)
         fits = number and cast(float, value) >= least and not (whole and cast(float, value) % 1)
+        if name in _STEPS and not (fits and value):
+            return "a number above 0"
         return None if fits else f"a {'whole ' * whole}number of at least {least}"
     if isinstance(default, list):
         fits = value is None or isinstance(value, list) or (name == "step" and number)  # one for all axes

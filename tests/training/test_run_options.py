@@ -53,6 +53,12 @@ def test_a_gpu_that_is_not_there_is_refused_before_the_work(monkeypatch: pytest.
         run_with(monkeypatch, "--device", "cuda")
 
 
+@pytest.mark.parametrize("option", ["--pixel_mm", "--step_s"])
+def test_a_pixel_or_a_step_is_above_zero(monkeypatch: pytest.MonkeyPatch, option: str) -> None:
+    with pytest.raises(IslesError, match=rf"E-TRAIN-22(?s:.*){option}\n  found 0\n  fix   give a number above 0"):
+        run_with(monkeypatch, option, "0", files=str(UNET.with_name("fusion") / "train.json"))
+
+
 @pytest.mark.parametrize("grid", ["[-1]", "[0, 128]", "[96]"])
 def test_a_grid_needs_two_sizes(monkeypatch: pytest.MonkeyPatch, grid: str) -> None:
     with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--grid\n(?s:.*)\[96, 128\]"):
