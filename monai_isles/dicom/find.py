@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import Frame, frame_count, frames_of
-from monai_isles.dicom.header import UNDEFINED, WANTED, DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
-from monai_isles.dicom.pixels import read_pixels, require_grey
+from monai_isles.dicom.frames import frame_count, frames_of
+from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
+from monai_isles.dicom.pixels import require_grey, same_picture
 from monai_isles.dicom.stack import by_place
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import SECOND_US, SHORTEST_STEP_S, unwrap_midnight, unwrap_summer_time
@@ -258,6 +258,7 @@ def scan_dicom(folder: str | Path, files: Sequence[Path] = ()) -> DicomFolder:
     if not result.files and not damaged:
         raise _nothing(folder, f"{len(strange)} files, none of them a DICOM image")
     result.series = [_info(uid, files, result.findings) for uid, files in result.files.items()]
+    _leave_out_resent(result)
     join_series(result)
     result.series.sort(key=lambda item: (int(item.number) if item.number.isdigit() else 10**9, item.uid))
     return result
@@ -328,30 +329,27 @@ def copies_in(files: Sequence[DicomFile]) -> list[DicomFile]:
     copies = []
     for file in files:
         first = seen.setdefault(tuple(map(file.text, _INSTANCE)), file)
-        if first is not file and _same_picture(first, file):
+        if first is not file and same_picture(first, file):
             copies.append(file)
     return copies
 
 
-def _same_picture(first: DicomFile, other: DicomFile) -> bool:
-    if any(first.text(key) != other.text(key) for key in WANTED if key != "SOPInstanceUID"):
-        return False
-    if first.transfer_syntax != other.transfer_syntax:
-        try:
-            pairs = zip(frames_of(first), frames_of(other), strict=True)
-            return all(np.array_equal(_stored(a), _stored(b)) for a, b in pairs)
-        except IslesError:  # a damaged file is no copy, and is refused later
-            return False
-    pixels = []
-    for file in (first, other):
-        with file.path.open("rb") as stream:
-            stream.seek(file.offset)
-            pixels.append(stream.read(-1 if file.length == UNDEFINED else file.length))
-    return pixels[0] == pixels[1]
-
-
-def _stored(frame: Frame) -> np.ndarray:
-    return read_pixels(frame, hounsfield=False)
+def _leave_out_resent(dicom: DicomFolder) -> None:
+    """Leave out a series that was sent again under new UIDs: each file repeats one of the first."""
+    kept: list[SeriesInfo] = []
+    for info in dicom.series:
+        again, size = dicom.files[info.uid], (info.kind, info.frames, info.places, info.rows, info.columns)
+        for n, one in enumerate(kept if info.usable and info.kind in FEWEST_SERIES else ()):
+            files = dicom.files[one.uid]
+            alike = (one.kind, one.frames, one.places, one.rows, one.columns) == size and len(files) == len(again)
+            if alike and len(copies_in([*files, *again])) == len(again):
+                kept[n] = replace(one, parts=(*one.parts, info.uid, info.number))
+                text = f"series {info.number} of {len(again)} files repeats series {one.number} under new UIDs"
+                dicom.findings.append(finding("E-DCM-66", WARNING, where=str(again[0].path.parent), found=text))
+                break
+        else:
+            kept.append(info)
+    dicom.series = kept
 
 
 def _reason(files: Sequence[DicomFile]) -> str:

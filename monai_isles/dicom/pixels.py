@@ -10,10 +10,11 @@ from typing import Literal
 
 import numpy as np
 
-from monai_isles.dicom.frames import Frame, frame_count
+from monai_isles.dicom.frames import Frame, frame_count, frames_of
 from monai_isles.dicom.header import (
     PARSER_ERRORS,
     UNDEFINED,
+    WANTED,
     DicomFile,
     damage_error,
     pydicom_module,
@@ -170,6 +171,35 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
         bits = 8 * raw.dtype.itemsize
         values[raw.view(f"{raw.dtype.byteorder}u{raw.dtype.itemsize}") == padding % 2**bits] = AIR_HU
     return values
+
+
+# new names of a file that an archive or an anonymiser may give
+_NAMES = (
+    "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
+    "SeriesDescription",
+)  # fmt: skip
+
+
+def same_picture(first: DicomFile, other: DicomFile) -> bool:
+    """Return whether two files hold equal pixels, packed or not, and equal headers but for their names."""
+    if any(first.text(key) != other.text(key) for key in WANTED if key not in _NAMES):
+        return False
+    if first.transfer_syntax != other.transfer_syntax:
+        try:
+            pairs = zip(frames_of(first), frames_of(other), strict=True)
+            return all(np.array_equal(_stored(a), _stored(b)) for a, b in pairs)
+        except IslesError:  # a damaged file is no copy, and is refused later
+            return False
+    pixels = []
+    for file in (first, other):
+        with file.path.open("rb") as stream:
+            stream.seek(file.offset)
+            pixels.append(stream.read(-1 if file.length == UNDEFINED else file.length))
+    return pixels[0] == pixels[1]
+
+
+def _stored(frame: Frame) -> np.ndarray:
+    return read_pixels(frame, hounsfield=False)
 
 
 def _padding(file: DicomFile) -> int | None:

@@ -134,12 +134,15 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     # The shortest step of all slices bounds how far apart slices of one pass can be.
     steps = [float(np.diff(time).min()) for time in times if len(time) > 1]
     near = 0.2 * min(steps) if steps else np.inf
-    slabs = [[0]]
+    slabs, counts = [[0]], list(map(len, times))
+    # Where slabs overlap by one slice, it has the frames of both.
+    sums = [(n, counts[n - 1] + counts[n + 1]) for n in range(1, len(times) - 1)]
+    both = [n for n, frames in sums if frames > 3 and abs(counts[n] - frames) <= 1]
     for n in range(1, len(times)):
         few, many = sorted((times[n], times[n - 1]), key=len)
         together = np.abs(few[:, None] - many[None, :]).min(axis=1) <= near
         # Half of the frames at the times of the slice before: the same position of the table.
-        if together.mean() >= 0.5:
+        if together.mean() >= 0.5 and not {n - 1, n} & set(both):
             slabs[-1].append(n)
         else:
             slabs.append([n])

@@ -7,7 +7,7 @@ import tomllib
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from monai_isles import __version__
 from monai_isles.dicom.characters import settle_characters
 from monai_isles.dicom.frames import frames_of
 from monai_isles.dicom.header import pydicom_module, quietly, read_dicom_file
-from monai_isles.dicom.stack import stack_frames
+from monai_isles.dicom.stack import SAME_PLACE_MM, SAME_PLACE_SHARE, Stack, stack_frames
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.orientation import from_ras
+from monai_isles.io.grid import corners_apart_mm
+from monai_isles.io.orientation import from_ras, to_ras
 from monai_isles.io.publish import publish
 
 if TYPE_CHECKING:
-    from highdicom import Volume
     from pydicom import Dataset
 
 # DICOM type 2: must be there, may be empty; files that were made anonymous often lack them
@@ -31,7 +31,6 @@ TYPE_2 = (
     "PatientName", "PatientID", "PatientBirthDate", "PatientSex", "AccessionNumber", "StudyID", "StudyDate",
     "StudyTime", "ReferringPhysicianName",
 )  # fmt: skip
-_TO_LPS = np.diag([-1.0, -1.0, 1.0, 1.0])
 CODES: dict[str, Any] = tomllib.loads(Path(__file__).with_name("codes.toml").read_text(encoding="utf-8"))
 MANUFACTURER, MODEL = "monai_isles", "monai_isles, research only"
 
@@ -53,7 +52,7 @@ class DicomSource:
         """Return one header a slice position (pixels are not read), of enhanced files that of the first.
 
         What a derived object needs and the source lacks is set: empty values of type 2, a frame of reference, and the
-        step of the slices as their thickness.
+        step of the slices as their spacing and thickness.
         """
         from pydicom import dcmread
 
@@ -70,16 +69,22 @@ class DicomSource:
             text = f"{len(result)} images of {len(studies)} studies"
             raise refused("E-DCM-40", where=str(self.files[0].parent) if self.files else "DICOM source", found=text)
         headers: list[Dataset] = list(result.values())
-        axis, thick = self._slab(headers)
-        step_mm = round(float(np.linalg.norm(np.asarray(self.affine)[:3, axis])) / thick, 6)
+        step_mm = round(float(np.linalg.norm(self._stack.affine[:3, 2])), 6)
         for image in headers:
             settle_characters(image)
             _settle(image, headers[0])
             shared = image.get("SharedFunctionalGroupsSequence") or [{}]
             for measures in (image, *shared[0].get("PixelMeasuresSequence", ())):
-                if "PixelSpacing" in measures and not measures.get("SliceThickness"):
-                    measures.SliceThickness = step_mm
+                for name in ("SliceThickness", "SpacingBetweenSlices"):
+                    if "PixelSpacing" in measures and not measures.get(name):
+                        setattr(measures, name, step_mm)
         return headers
+
+    @cached_property
+    def _stack(self) -> Stack:
+        with quietly():
+            files = [file for path in self.files if (file := read_dicom_file(path)) is not None]
+            return stack_frames([frame for file in files for frame in frames_of(file)], str(self.files[0].parent))
 
     @property
     def images(self) -> dict[str, Any]:
@@ -89,88 +94,48 @@ class DicomSource:
         others = [image for image in self.headers if image.SeriesInstanceUID != first]
         return {"source_images": own, "further_source_images": others}
 
-    def volume(self, array: np.ndarray, affine: np.ndarray, *, channels: int = 0) -> Volume:
-        """Return a RAS+ array reordered to the slices, rows and columns of the source, without interpolation.
+    def place(self, array: np.ndarray, *, channels: int = 0) -> PlacedFrames:
+        """Return a result on the slices of the source, at their positions, without interpolation.
+
+        A result on the upright grid of a tilted gantry goes back to the slices as acquired: masks (``channels``) take
+        the nearest voxel, maps are interpolated linearly. One on slabs, averages of thin slices, goes onto each slice
+        of its slab.
 
         Shapes: ``array`` (H, W, D), or (H, W, D, S) with ``channels`` = S segments.
+        Raises: ``E-DCM-41`` it has another size, or lies more than a tenth of the slice step from the source.
         """
-        import highdicom
-        from highdicom.spatial import VOLUME_INDEX_CONVENTION, create_rotation_matrix, get_closest_patient_orientation
-
-        numbered: dict[Any, Any] | None = {"SegmentNumber": list(range(1, channels + 1))} if channels else None
-        first = self.headers[0]
-        volume = highdicom.Volume(
-            np.ascontiguousarray(array),
-            _TO_LPS @ affine,
-            "PATIENT",
-            frame_of_reference_uid=str(first.FrameOfReferenceUID),
-            channels=numbered,
-        )
-        like = create_rotation_matrix(_orientation(first), VOLUME_INDEX_CONVENTION, slices_first=True)
-        turned = volume.to_patient_orientation(get_closest_patient_orientation(like))
-        if turned.spatial_shape[1:] != (int(first.Rows), int(first.Columns)):
-            raise off_grid(f"{turned.spatial_shape[1:]} rows and columns, the source has {first.Rows}, {first.Columns}")
-        return turned
-
-    def tilted_frames(self, array: np.ndarray, *, channels: int = 0) -> TiltedFrames | None:
-        """Return a result on the slices of a tilted gantry as acquired; None if they are upright.
-
-        Masks (``channels``) take the nearest voxel, maps are interpolated linearly.
-
-        Shapes: as for ``volume``.
-        """
-        with quietly():
-            files = [file for path in self.files if (file := read_dicom_file(path)) is not None]
-            stack = stack_frames([frame for file in files for frame in frames_of(file)], str(self.files[0].parent))
-        if stack.shear is None:
-            return None
-        native = from_ras(array, stack.affine)  # (column, row, slice), with segments behind
-        size, shape = (int(self.headers[0].Rows), int(self.headers[0].Columns)), (native.shape[1], native.shape[0])
-        if shape != stack.shear.size or native.shape[2] != len(stack.frames):
-            raise off_grid(f"{native.shape[2]} slices of {shape}, the upright grid has {stack.shear.size}")
-        pictures = []
-        for place in range(native.shape[2]):
-            parts = np.atleast_3d(native[:, :, place]).T  # (segment, row, column)
-            back = [stack.shear.tilt_back(part, place, size, nearest=channels > 0) for part in parts]
-            pictures.append(np.stack(back, axis=-1))
-        positions = [tuple(float(x) for x in group[0].position) for group in stack.frames]
-        frames = np.stack(pictures) if channels else np.stack(pictures)[..., 0]
-        return TiltedFrames(np.ascontiguousarray(frames), positions)
-
-    def place(self, array: np.ndarray, *, channels: int = 0) -> Volume | TiltedFrames:
-        """Return a result on the slices of the source: ``tilted_frames`` of a tilted gantry, else ``volume``."""
-        # A result on slabs, averages of thin slices, goes onto each slice of its slab.
-        (axis, thick), affine = self._slab(self.headers), np.array(self.affine, float)
-        if thick > 1:
+        stack, affine = self._stack, np.array(self.affine, float)
+        along = np.abs(stack.affine[:3, 2] @ affine[:3, :3])  # of each axis of the result, times the step of the source
+        axis, step_mm = int(along.argmax()), float(np.linalg.norm(stack.affine[:3, 2]))
+        if (thick := round(along[axis] / step_mm**2)) > 1:
             array = np.repeat(array, thick, axis)
             affine[:3, 3] -= affine[:3, axis] * (thick - 1) / (2 * thick)
             affine[:3, axis] /= thick
-        tilted = self.tilted_frames(array, channels=channels)
-        if tilted is not None:
-            return tilted
-        volume, wanted = self.volume(array, affine, channels=channels), self._positions(self.headers)
-        own = np.array([p[0].ImagePositionPatient for p in volume.get_plane_positions()], float)
-        gap = np.linalg.norm(own[:, None] - wanted[None], axis=2).min(axis=1)
-        left_over = "NumberOfFrames" in self.headers[0] and len(wanted) > len(own)  # thin slices that made no slab
-        if (len(own) != len(wanted) and not left_over) or gap.max() > 1e-2:
-            raise off_grid(f"{len(own)} slices for {len(wanted)} source images, up to {gap.max():.3g} mm apart")
-        return volume
+        native = from_ras(array, stack.affine)  # (column, row, slice), with segments behind
+        shape, count = native.shape[:3], len(stack.frames)
+        size = (int(self.headers[0].Rows), int(self.headers[0].Columns))
+        whole = size if stack.shear is None else stack.shear.size
+        if (shape[1], shape[0]) != whole:
+            raise off_grid(f"{(shape[1], shape[0])} rows and columns, the source has {whole}")
+        # Positions of the source repeat to a tenth of a step (``stack_frames``): the result lies on their median.
+        apart = corners_apart_mm(to_ras(native, stack.affine)[1], array.shape, affine, array.shape)
+        near = max(5 * SAME_PLACE_MM, SAME_PLACE_SHARE * step_mm)
+        left_over = "NumberOfFrames" in self.headers[0] and count > shape[2]  # thin slices that made no slab
+        if (shape[2] != count and not left_over) or apart > near:
+            raise off_grid(f"{shape[2]} slices for {count} source images, up to {apart:.3g} mm apart")
+        pictures = [np.atleast_3d(native[:, :, place]).T for place in range(shape[2])]  # (segment, row, column)
+        if stack.shear is not None:
+            back = partial(stack.shear.tilt_back, size=size, nearest=channels > 0)
+            pictures = [np.stack([back(part, n) for part in parts]) for n, parts in enumerate(pictures)]
+        frames = np.moveaxis(np.stack(pictures), 1, -1) if channels else np.concatenate(pictures)
+        return PlacedFrames(np.ascontiguousarray(frames), [group[0].position for group in stack.frames[: shape[2]]])
 
-    def publish(
-        self, made: Any, placed: Volume | TiltedFrames, path: Path, code: str, read: Callable[[Path], Any],
-        **options: Any,
-    ) -> None:  # fmt: skip
+    def publish(self, made: Dataset, placed: PlacedFrames, path: Path, code: str) -> None:
         """Write an object of highdicom, and refuse with ``code`` if other values at other places are read back."""
+        from pydicom import dcmread
 
         def fault(tmp: Path) -> str:
-            again = read(tmp)
-            if isinstance(placed, TiltedFrames):
-                same = placed.same_as(again, again.pixel_array.astype(placed.array.dtype))
-                return "" if same else f"frames of {placed.array.shape} that are not those written"
-            again, wanted = again.get_volume(**options), placed.array
-            if again.geometry_equal(placed, tol=1e-4) and np.array_equal(again.array.astype(wanted.dtype), wanted):
-                return ""
-            return f"shape {again.shape}, sum {again.array.sum():g}; wrote {placed.shape}, {wanted.sum():g}"
+            return "" if placed.same_as(dcmread(tmp)) else f"frames of {placed.array.shape} that are not those written"
 
         self.write(made, path, code, fault)
 
@@ -191,26 +156,6 @@ class DicomSource:
         """Return the number of a new series, made of that of its source and ``after``."""
         return int(self.headers[0].get("SeriesNumber") or 0) % 10_000 + after
 
-    def _positions(self, headers: Sequence[Dataset]) -> np.ndarray:
-        """Return the slice positions of the source, each once: of its files, or of the frames of enhanced files."""
-        if "ImagePositionPatient" in headers[0]:
-            return np.array([[float(x) for x in header.ImagePositionPatient] for header in headers])
-        from pydicom import dcmread
-
-        name = "PerFrameFunctionalGroupsSequence"
-        more = [dcmread(path, stop_before_pixels=True, specific_tags=[name]) for path in self.files]
-        groups = [group.PlanePositionSequence[0] for header in more for group in header[name].value]
-        return np.array(sorted({_rounded(place.ImagePositionPatient) for place in groups}))
-
-    def _slab(self, headers: Sequence[Dataset]) -> tuple[int, int]:
-        """Return the axis of the result that counts slices, and the number of slices per step of the result."""
-        orientation, places = np.array(_orientation(headers[0])), self._positions(headers)
-        normal = _TO_LPS[:3, :3] @ np.cross(orientation[:3], orientation[3:])
-        steps = np.abs(np.asarray(self.affine, float)[:3, :3].T @ normal)
-        axis = int(steps.argmax())
-        gaps = np.diff(np.sort(places @ (_TO_LPS[:3, :3] @ normal)))
-        return axis, max(1, round(float(steps[axis] / np.median(gaps)))) if gaps.size else 1
-
 
 @dataclass(frozen=True)
 class Algorithm:
@@ -227,8 +172,8 @@ class Algorithm:
 
 
 @dataclass(frozen=True)
-class TiltedFrames:
-    """Hold a result on the sheared slices of a tilted gantry.
+class PlacedFrames:
+    """Hold a result on the slices of its source.
 
     Shapes: ``array`` (D, rows, columns), with segments (D, rows, columns, S).  Units: ``positions`` mm, LPS.
     """
@@ -236,19 +181,22 @@ class TiltedFrames:
     array: np.ndarray
     positions: list[tuple[float, ...]]
 
-    def same_as(self, written: Dataset, stored: np.ndarray) -> bool:
-        """Return whether a written object contains these frames at the right positions.
-
-        Shapes: ``stored`` (F, rows, columns), in the order of the object's frames.
-        """
+    def same_as(self, written: Dataset) -> bool:
+        """Return whether a written object contains these frames at the right positions."""
         slices = {_rounded(position): picture for position, picture in zip(self.positions, self.array, strict=True)}
+        stored = written.pixel_array.reshape(-1, *self.array.shape[1:3])
         for group, picture in zip(written.PerFrameFunctionalGroupsSequence, stored, strict=True):
-            wanted = slices.get(_rounded(group.PlanePositionSequence[0].ImagePositionPatient))
+            facts = {**_items(written.SharedFunctionalGroupsSequence[0]), **_items(group)}
+            wanted = slices.get(_rounded(facts["PlanePositionSequence"].ImagePositionPatient))
             if wanted is not None and wanted.ndim == 3:
-                wanted = wanted[..., int(group.SegmentIdentificationSequence[0].ReferencedSegmentNumber) - 1]
+                wanted = wanted[..., int(facts["SegmentIdentificationSequence"].ReferencedSegmentNumber) - 1]
             if wanted is None or not np.array_equal(picture, wanted):
                 return False
         return len(stored) == len(self.positions) * (self.array.shape[3] if self.array.ndim == 4 else 1)
+
+
+def _items(group: Dataset) -> dict[str, Dataset]:
+    return {element.keyword: element.value[0] for element in group if element.VR == "SQ" and element.value}
 
 
 def require_dicom() -> None:
@@ -315,14 +263,13 @@ def stable_uid(*parts: object) -> str:
     return str(generate_uid(entropy_srcs=[hashlib.sha256("\0".join(map(str, parts)).encode()).hexdigest()]))
 
 
-def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:
+def image_options(placed: PlacedFrames) -> dict[str, Any]:
     """Return the pixels of a new image of highdicom and where they lie, a new UID, and the software."""
     from highdicom import UID, PlanePositionSequence
 
-    places = placed.positions if isinstance(placed, TiltedFrames) else None
     return {
-        "pixel_array": placed if places is None else placed.array,
-        "plane_positions": places and [PlanePositionSequence("PATIENT", place) for place in places],
+        "pixel_array": placed.array,
+        "plane_positions": [PlanePositionSequence("PATIENT", place) for place in placed.positions],
         "sop_instance_uid": UID(),
         "specific_character_set": None,  # set by ``DicomSource.write``
         "instance_number": 1,
@@ -336,11 +283,3 @@ def image_options(placed: Volume | TiltedFrames) -> dict[str, Any]:
 
 def _rounded(position: Sequence[Any]) -> tuple[float, ...]:
     return tuple(round(float(x), 3) for x in position)
-
-
-def _orientation(header: Dataset) -> Sequence[float]:
-    if "ImageOrientationPatient" in header:
-        return [float(x) for x in header.ImageOrientationPatient]
-    groups = (*header.get("SharedFunctionalGroupsSequence", []), header.PerFrameFunctionalGroupsSequence[0])
-    plane = next(g.PlaneOrientationSequence[0] for g in groups if "PlaneOrientationSequence" in g)
-    return [float(x) for x in plane.ImageOrientationPatient]

@@ -17,6 +17,8 @@ _ANGLE = 1e-3
 _TILT_DEG = 0.1
 _STILL_VOX = 0.05
 _UNEVEN = 0.01
+# A position written with one decimal may be off by 0.05 mm along each axis, and so may the ends of a line.
+_ROUNDED_MM, _ROUNDED_SHARE = 0.15, 0.25
 _LPS_TO_RAS = np.diag([-1.0, -1.0, 1.0, 1.0])
 
 
@@ -212,7 +214,7 @@ def _require_in_line(
     # What is left beside the straight line through the slices; a tilt keeps them on a line, a moved table does not.
     aside = origins - origins[0] - np.outer((origins - origins[0]) @ normal / np.dot(step, normal), step)
     bend = float(np.linalg.norm(aside, axis=1).max())
-    if bend > max(5 * SAME_PLACE_MM, 2 * max(apart.max() for apart in apart_mm)):
+    if bend > max(_ROUNDED_MM, 2 * max(apart.max() for apart in apart_mm)):
         raise refused("E-DCM-17", where=where, found=f"slices lie up to {bend:.3g} mm beside the line of the others")
 
 
@@ -248,9 +250,10 @@ def _require_even(slices: Sequence[Sequence[Frame]], places: Sequence[float], of
         return
     usual = float(np.median(gaps)) if len(gaps) > 2 else float(gaps.min())
     off = np.abs(gaps - usual) > max(SAME_PLACE_MM, _UNEVEN * usual, 2 * off_mm)
-    if not off.any():
+    beside = np.abs(places - np.linspace(places[0], places[-1], len(places))).max()
+    if not off.any() or beside <= min(_ROUNDED_MM, _ROUNDED_SHARE * usual):
         return
-    whole = np.abs(gaps / usual - np.round(gaps / usual)) < 0.1
+    whole = (np.abs(gaps / usual - np.round(gaps / usual)) < 0.1) & (gaps > 1.5 * usual)
     # Gaps of a whole number of steps are lost files; others are another reconstruction.
     lost = bool((whole | ~off).all()) and float(gaps.min()) > 0.9 * usual
     ends = [f"{place:.2f} mm ({frame_names(group[:1])})" for place, group in zip(places, slices, strict=True)]

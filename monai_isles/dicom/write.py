@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from highdicom import UID, AlgorithmIdentificationSequence, VOILUTTransformation, Volume, imread, sr
+from highdicom import UID, AlgorithmIdentificationSequence, VOILUTTransformation, sr
 from highdicom.color import CIELabColor
 from highdicom.pm import ParametricMap, RealWorldValueMapping
 from highdicom.sc import SCImage
@@ -26,7 +26,7 @@ from monai_isles.dicom.source import (
     TYPE_2,
     Algorithm,
     DicomSource,
-    TiltedFrames,
+    PlacedFrames,
     image_options,
     off_grid,
     quiet,
@@ -78,7 +78,7 @@ def publish_seg(
             omit_empty_frames=False,
             **image_options(placed),
         )
-        source.publish(seg, placed, Path(path), "E-DCM-43", segread, dtype=np.uint8)
+        source.publish(seg, placed, Path(path), "E-DCM-43")
 
 
 def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
@@ -126,8 +126,7 @@ def publish_maps(maps: Mapping[str, np.ndarray], source: DicomSource, folder: st
             result = source.place(np.asarray(array, np.float32))
             written.append(Path(folder) / f"{key}.dcm")
             made = _parametric_map(key, source, result)
-            options = {"dtype": np.float64, "apply_real_world_transform": True}
-            source.publish(made, result, written[-1], "E-DCM-45", imread, **options)
+            source.publish(made, result, written[-1], "E-DCM-45")
     return written
 
 
@@ -137,7 +136,7 @@ def _require_numbers(key: str, array: np.ndarray, where: str) -> None:
         raise refused("E-DCM-44", where=where, found=result, quantities=", ".join(QUANTITIES))
 
 
-def _parametric_map(key: str, source: DicomSource, result: Volume | TiltedFrames) -> ParametricMap:
+def _parametric_map(key: str, source: DicomSource, result: PlacedFrames) -> ParametricMap:
     values = result.array
     top = float(np.percentile(values[values > 0], 98)) if (values > 0).any() else 1.0
     series, (code, meaning, quantity) = str(source.headers[0].SeriesInstanceUID), QUANTITIES[key]

@@ -284,8 +284,8 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
     if not all(key in frame for group in slices for frame in group):
         return None
     every = [frame[key] for group in slices for frame in group]
-    if key in STRONG and min(every) < DAY_US <= max(every):
-        every = [time % DAY_US for time in every]  # some lack their date
+    if key in STRONG and max(every) - min(every) > DAY_US:
+        every = [time % DAY_US for time in every]  # some lack their date, or another was put in its place
     flat = iter(unwrap_summer_time(unwrap_midnight(every)) if key in STRONG else unwrap_midnight(every))
     return [[next(flat) for _ in group] for group in slices]
 
@@ -314,6 +314,7 @@ def _even(times_us: Sequence[Sequence[int]]) -> bool:
         steps = np.diff(cut)
         low, high = _steps_allowed(cut)
         changes = np.diff(steps)
+        changes = changes[np.abs(changes) <= 1]  # the cut alone makes no larger ones: those are phases of a protocol
         up_and_down = np.count_nonzero(changes) > 2 and (changes < 0).any()
         if steps.size and np.ptp(steps) and (low < high or up_and_down):
             return False

@@ -18,6 +18,7 @@ from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, StudyImages, find_studies, read_study, studies_of, study_places
+from monai_isles.dicom.header import read_words
 from monai_isles.errors import refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
@@ -37,6 +38,7 @@ MAPS = (*MEASURED_MAPS, "rcbf")
 MASKS = ("core", "hypoperfused")
 RECORD, TABLE, TRAINED = "perfusion.json", "per_case.csv", "training_intensities"
 _MEAN_CT = "mean before the bolus, HU"
+_NAMED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
 _ENHANCED_PART, _OTHER_BRAIN_HU = 0.2, 15.0
 
@@ -237,13 +239,17 @@ def _measure(
     publish_image(folder / "ct.nii.gz", ct.astype(np.float32), like, dtype="float32", description=text)
     if series:
         _publish_series(folder / "ctp.nii.gz", prepared, like)
-    record["flags"] += map(asdict, _remarks(prepared, images))
+    remarks, slices = _remarks(prepared, images), images.series.slices
+    if slices and not all(read_words(slices[0], _NAMED) or ()):
+        why = "the source lacks the UIDs that DICOM results refer to: none is written"
+        remarks, slices = [*remarks, Flag("series", "info", why)], ()
+    record["flags"] += map(asdict, remarks)
     record = {
         **stamp,
         **record,
         "kind": study.kind,
         "ct": text,
-        "slices": [study.files.index(file) for file in images.series.slices],
+        "slices": [study.files.index(file) for file in slices],
     }
     record["series"] = {
         "frames as read": len(images.series.array),

@@ -213,6 +213,21 @@ def test_a_folder_called_after_its_patient_lends_no_name(
     assert "zzplanted" not in (tmp_path / "out/run.json").read_text().lower()
 
 
+def test_a_source_without_uids_gives_all_results_but_dicom(
+    predict: Callable[..., int], coarse: Path, tmp_path: Path
+) -> None:
+    """An anonymiser left them out: what would refer to the source has nothing to refer to."""
+    shutil.copytree(coarse / "scan_a" / "ctp", source := tmp_path / "bare")
+    for path in source.iterdir():
+        image = pydicom.dcmread(path)
+        del image.SOPInstanceUID
+        image.save_as(path)
+    assert predict(source, extra=("--no-report",)) == 0
+    result = json.loads((tmp_path / "out/bare/result.json").read_text())
+    assert any("the source lacks the UIDs" in remark["text"] for remark in result["quality"])
+    assert not list((tmp_path / "out").rglob("*.dcm"))
+
+
 @pytest.mark.parametrize(
     ("words", "found"),
     [(["--age", "80"], "age 80.0, NIHSS None"), (["--age", "80", "--nihss", "43"], "NIHSS 43.0"), (None, "2 studies")],

@@ -271,6 +271,24 @@ def test_a_protocol_of_two_phases_in_whole_seconds_is_as_it_says() -> None:
     assert found.times_s[0].tolist() == times.tolist()
 
 
+def test_phases_that_a_pause_follows_are_as_they_say_in_whole_seconds() -> None:
+    """One volume before the contrast, the arteries every 2 s, the veins every 5 s: no cut of one step gives that."""
+    times = np.r_[0.0, 7 + 2.0 * np.arange(12), 36 + 5.0 * np.arange(11)]
+    found = told(lambda h, t, n: (siemens(h, t, n, DAYTIME), whole_seconds(h, t, n)), times)
+    assert right(found, times)
+
+
+def test_dates_that_differ_from_file_to_file_are_left_out() -> None:
+    """An anonymiser put another date into each file; the times of day are those of one scan."""
+
+    def edit(header: Dataset, t: float, n: int) -> None:
+        siemens_datetime(header, t, n, DAYTIME)
+        header.AcquisitionDateTime = f"2024{1 + n % 12:02d}{1 + n % 28:02d}{header.AcquisitionDateTime[8:]}"
+        header.AcquisitionDate = header.AcquisitionDateTime[:8]
+
+    assert right(told(edit))
+
+
 def test_a_step_that_was_worked_out_is_told(series: Callable) -> None:
     found = read_series(series(lambda h, t, n: (siemens(h, t, n, DAYTIME), whole_seconds(h, t, n))))
     remark = next(one for one in found.findings if one.code == "E-TIME-30")

@@ -87,6 +87,20 @@ def test_a_slice_that_was_sent_again_under_a_new_uid_is_a_copy_if_nothing_else_d
 
 
 @pytest.mark.parametrize("same", [True, False])
+def test_a_series_that_was_sent_again_under_new_uids_is_a_copy_if_its_pixels_are(dicom, same: bool) -> None:
+    for number, path in enumerate(dicom.files):
+        again = dicom.folder / f"again{number:02d}"
+        again.write_bytes(path.read_bytes())
+        dicom.change(again, SOPInstanceUID=f"1.2.{number}", SeriesInstanceUID="1.2.3", StudyInstanceUID="1.2.4")
+    if not same:
+        dicom.change(again, PixelData=bytes(60))
+        return refused(dicom.folder, "E-DCM-04: several series are there", kind="ctp")
+    assert [one.code for one in scan_dicom(dicom.folder).findings] == ["E-DCM-66"]
+    for uid in (None, "1.2.3"):
+        assert np.array_equal(read_series(dicom.folder, series_uid=uid).array, dicom.scan.ctp)
+
+
+@pytest.mark.parametrize("same", [True, False])
 def test_a_copy_that_was_compressed_is_a_copy(dicom, same: bool) -> None:
     again = dicom.folder / "again"
     header = pydicom.dcmread(dicom.file(1, 1))

@@ -165,6 +165,7 @@ def test_slabs_that_are_not_certainly_of_one_scan_are_not_joined(write_tiny: Cal
             change(path, ImagePositionPatient=[*header.ImagePositionPatient[:2], header.ImagePositionPatient[2] + 10])
         elif why == "another kernel":
             header.SeriesInstanceUID, header.SOPInstanceUID = f"1.2.4.{upper}", f"1.2.5.{n}"
+            header.PixelData = (header.pixel_array + 1).tobytes()
             header.save_as(path.with_name(f"{path.name}b"), enforce_file_format=True)
         elif why == "mid-scan times":  # they may begin anew in each series
             header.SeriesInstanceUID = f"1.2.3.{upper}"

@@ -215,6 +215,22 @@ def test_uneven_slices_are_refused(dicom) -> None:
     refused(dicom.folder, r"E-DCM-17: slices are unevenly spaced(?s:.*)6 mm between 12.34 mm(?s:.*)5 mm elsewhere")
 
 
+@pytest.mark.parametrize("step_mm", [3.75, 0.625])
+def test_even_positions_that_were_rounded_to_a_tenth_are_even(dicom, step_mm: float) -> None:
+    for t in range(4):
+        for k in range(3):
+            place = ["-2.2", "-1.6", f"{7.34 + step_mm * k:.1f}"]
+            dicom.change(dicom.file(t, k), ImagePositionPatient=place, SliceThickness=step_mm)
+    series = read_series(dicom.folder)
+    assert np.array_equal(series.array, dicom.scan.ctp) and series.spacing_mm[2] == pytest.approx(step_mm, abs=0.05)
+
+
+def test_a_step_that_differs_by_a_fraction_is_no_lost_slice(dicom) -> None:
+    for t in range(4):
+        dicom.change(dicom.file(t, 2), ImagePositionPatient=["-2.25", "-1.6", "17.75"])
+    refused(dicom.folder, r"E-DCM-17: slices are unevenly spaced(?s:.*)5.41 mm between 12.34 mm(?s:.*)5 mm elsewhere")
+
+
 def test_slices_beside_each_other_are_refused(dicom) -> None:
     dicom.change(dicom.file(1, 0), ImagePositionPatient=["3", "-1.6", "7.34"])
     refused(dicom.folder, r"E-DCM-17: slices of one level lie beside(?s:.*)IM00004: 5.25 mm")

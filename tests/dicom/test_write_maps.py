@@ -47,7 +47,7 @@ def test_a_map_without_a_unit_or_with_gaps_is_refused(ct_series, tmp_path: Path)
 def test_a_map_that_reads_back_differently_is_not_published(ct_series, tmp_path: Path, monkeypatch) -> None:
     values, source = ct_series
     volume = np.abs(values.transpose(2, 1, 0)[::-1, ::-1]).astype(np.float32)
-    monkeypatch.setattr("highdicom.Volume.geometry_equal", lambda *_, **__: False)
+    monkeypatch.setattr("monai_isles.dicom.source.PlacedFrames.same_as", lambda *_: False)
     with pytest.raises(IslesError, match="DICOM map reads back differently") as caught:
         publish_maps({"cbf": volume}, source, tmp_path / "maps")
     assert caught.value.code == "E-DCM-45" and list((tmp_path / "maps").iterdir()) == []

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from monai_isles.dicom.read import read_series
 from monai_isles.dicom.source import DicomSource
 from monai_isles.dicom.write import SEGMENTS, Algorithm, publish_seg
 from monai_isles.errors import IslesError
@@ -122,6 +123,32 @@ def test_another_grid_is_refused_with_the_distance(ct_series, tmp_path: Path) ->
         publish_seg({"lesion": np.zeros((7, 16, 3), bool)}, source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
 
 
+@pytest.mark.parametrize("decimals", [4, 3])
+def test_results_lie_on_the_places_of_an_oblique_source_whose_numbers_are_rounded(
+    ct_series, tmp_path: Path, decimals: int
+) -> None:
+    """Axes and positions that archives round are axes of no exact grid, and the table does not return exactly."""
+    values, source = ct_series
+    down = np.array([0.0, np.cos(0.3), np.sin(0.3)])
+    for k, path in enumerate(source.files):
+        place = np.cross([1, 0, 0], down) * 5.002 * k + [0.003 * k, 0, 0.04 * (k == 1)]
+        change(
+            path,
+            ImageOrientationPatient=[1, 0, 0, *np.round(down, decimals)],
+            ImagePositionPatient=np.round(place, 2).tolist(),
+        )
+    series = read_series(source.files[0].parent)
+    publish_seg(
+        {"lesion": series.array > 60}, DicomSource(source.files, series.affine), tmp_path / "seg.dcm",
+        algorithm=ALGORITHM,
+    )  # fmt: skip
+    seg = pydicom.dcmread(tmp_path / "seg.dcm")
+    places = {tuple(header.ImagePositionPatient): n for n, header in enumerate(map(pydicom.dcmread, source.files))}
+    for frame, group in zip(seg.pixel_array, seg.PerFrameFunctionalGroupsSequence, strict=True):
+        k = places[tuple(group.PlanePositionSequence[0].ImagePositionPatient)]
+        np.testing.assert_array_equal(frame, values[k] > 60)
+
+
 def test_a_wrong_value_of_the_source_is_not_quoted_in_the_log(ct_series, tmp_path: Path, caplog) -> None:
     values, source = ct_series
     for path in source.files:
@@ -159,7 +186,7 @@ def test_images_of_two_studies_are_refused(ct_series, tmp_path: Path) -> None:
 
 def test_a_file_that_reads_back_differently_is_not_published(ct_series, tmp_path: Path, monkeypatch) -> None:
     values, source = ct_series
-    monkeypatch.setattr("highdicom.Volume.geometry_equal", lambda *_, **__: False)
+    monkeypatch.setattr("monai_isles.dicom.source.PlacedFrames.same_as", lambda *_: False)
     with pytest.raises(IslesError, match="reads back differently") as caught:
         publish_seg(three_masks(values), source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
     assert caught.value.code == "E-DCM-43" and list(tmp_path.glob("*seg*")) == []
