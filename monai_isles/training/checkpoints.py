@@ -1,14 +1,17 @@
-"""Write checkpoints atomically, resume from them exactly, and load verified weights."""
+"""Write checkpoints atomically, also where SIGTERM stops a run; resume from them exactly; load verified weights."""
 
 from __future__ import annotations
 
 import atexit
+import json
 import logging
 import math
 import shutil
-from collections.abc import Mapping, Sequence
+import signal
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from pathlib import Path
+from types import FrameType
 from typing import Any, cast
 
 import torch
@@ -26,10 +29,68 @@ from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
 from monai_isles.training.distributed import from_first, world_size
 from monai_isles.training.schedules import ran_in, read_metric, sign_of
-from monai_isles.training.stop_signal import StopSignal, require_unfinished, start_within
 
 log = logging.getLogger(__name__)
 _KEPT = 2  # the last may be damaged
+EXIT_TERMINATED = 143
+
+
+def terminate(number: int, frame: FrameType | None) -> None:
+    """End this process with exit code 143, as its handler of SIGTERM."""
+    raise SystemExit(EXIT_TERMINATED)
+
+
+def require_unfinished(folder: Path) -> None:
+    """Refuse a folder with the ``run.json`` of a finished run."""
+    done = folder / "run.json"
+    if done.exists():
+        raise refused("E-TRAIN-02", where=str(folder), found=json.loads(done.read_text(encoding="utf-8"))["outcome"])
+
+
+class StopSignal:
+    """Note a SIGTERM while an engine runs, so that the engine's handlers can save and stop.
+
+    The first one is noted; the second ends the process at once. Without an earlier ``plain_exits`` this has no effect.
+    """
+
+    def __init__(self) -> None:
+        self.requested = False
+
+    def attach(self, engine: Engine) -> None:
+        engine.add_event_handler(Events.STARTED, self._watch)
+        engine.add_event_handler(Events.COMPLETED, self._leave)
+
+    def stop(self) -> None:
+        """End the process if a SIGTERM came: its state is saved."""
+        if self.requested:
+            raise SystemExit(EXIT_TERMINATED)
+
+    def _watch(self, engine: Engine) -> None:
+        if signal.getsignal(signal.SIGTERM) is terminate:
+            signal.signal(signal.SIGTERM, self._note)
+
+    def _leave(self, engine: Engine) -> None:
+        if signal.getsignal(signal.SIGTERM) == self._note:
+            signal.signal(signal.SIGTERM, terminate)
+
+    def _note(self, number: int, frame: FrameType | None) -> None:
+        if self.requested:
+            raise SystemExit(EXIT_TERMINATED)
+        self.requested = True
+        log.warning("SIGTERM received: saving at the end of this iteration, or of the current validation")
+
+
+def start_within(engine: Engine, iterations: int, then: Callable[[], None]) -> None:
+    """Let the first epoch of ``engine`` start after that many iterations: their batches are skipped."""
+
+    def pass_over(engine: Engine) -> None:
+        once.remove()
+        batches = cast(Iterator[object], engine._dataloader_iter)
+        for _ in range(iterations):
+            next(batches)
+        then()
+
+    once = engine.add_event_handler(Events.GET_BATCH_STARTED, pass_over)
 
 
 class Checkpoints:

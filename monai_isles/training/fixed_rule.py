@@ -15,8 +15,7 @@ from ignite.engine import Engine
 from monai_isles.errors import refused
 from monai_isles.io.runs import RunFolder
 from monai_isles.io.weights import publish_state
-from monai_isles.training.checkpoints import finish_training
-from monai_isles.training.stop_signal import require_unfinished
+from monai_isles.training.checkpoints import finish_training, require_unfinished
 
 log = logging.getLogger(__name__)
 

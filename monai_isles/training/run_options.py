@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import json
 import re
+import signal
 import sys
 from collections.abc import Mapping, Sequence
 from types import TracebackType
@@ -15,8 +16,8 @@ from monai.bundle import run as run_bundle
 from monai.utils import ensure_tuple
 
 from monai_isles.errors import arguments_error, find_isles_error, memory_error, refused
+from monai_isles.training.checkpoints import terminate
 from monai_isles.training.distributed import pick_device
-from monai_isles.training.stop_signal import exit_on_sigterm
 
 _OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.signature(made).parameters}
 _SIZES = ("grid", "patch", "border", "validation_step")
@@ -44,7 +45,7 @@ def plain_exits(**ignored: object) -> None:
     >>> sys.excepthook, _ = hook, signal.signal(signal.SIGTERM, handler)  # as before
     """
     sys.excepthook = _hook
-    exit_on_sigterm()
+    signal.signal(signal.SIGTERM, terminate)
     given = _options(sys.argv[1:])
     if "config_file" in given:
         _judge(ensure_tuple(given["config_file"]), {k: v for k, v in given.items() if k not in _OF_MONAI})
