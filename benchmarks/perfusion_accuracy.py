@@ -21,7 +21,7 @@ from perfusion_series import SCANNERS, Series, head, tiles
 
 from monai_isles.perfusion import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, relative_cbf, upright_hemispheres
+from monai_isles.perfusion.thresholds import contralateral_side, ischaemia, relative_cbf, upright_hemispheres
 
 sys.path.append(str(Path(__file__).parents[1] / "docs/make"))
 from true_perfusion import case_with_truth
@@ -62,7 +62,7 @@ def scored(one: Series, maps: PerfusionMaps) -> Row:
     }
     if one.core.any():
         healthy = contralateral_side(maps.tmax, maps.brain, upright_hemispheres(maps.brain))
-        core = rcbf_core(maps.cbf, maps.brain, healthy, one.spacing_mm)
+        core = ischaemia(maps.cbf, maps.tmax, maps.brain, one.spacing_mm, contralateral=healthy).core
         relative = relative_cbf(maps.cbf, maps.brain, healthy)
         here = one.core & maps.brain
         row["true_core_ml"], row["core_ml"] = float(one.core.sum() * voxel_ml), float(core.sum() * voxel_ml)

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, cast
@@ -20,7 +21,7 @@ from monai_isles.io.findings import as_finding
 from monai_isles.io.read import Image
 from monai_isles.metrics.overlap import dsc
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
-from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_vox, rcbf_core, relative_cbf
+from monai_isles.perfusion.thresholds import CORE_CUT, MIN_CLUSTER_ML, cluster_vox, relative_cbf
 from monai_isles.postprocessing.components import drop_small
 from monai_isles.progress import progress
 
@@ -43,6 +44,9 @@ class SingleThreshold:
     min_cluster_ml: float
     mean_dsc: float
     cases: int
+
+
+RCBF30 = SingleThreshold("rcbf", CORE_CUT, MIN_CLUSTER_ML, math.nan, 0)
 
 
 def single_threshold_core(case: PerfusionCase, rule: SingleThreshold) -> np.ndarray:
@@ -94,7 +98,7 @@ def methods(
     The single threshold is tuned on the section's folds that are not in ``folds``; without any it is left out.
     """
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
-    yield "rcbf30", text, _with(lambda case: rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm))
+    yield "rcbf30", text, _with(RCBF30)
     if data_list is not None and folds is not None:
         part: dict[str, Any] = {"section": section, "exclude": folds, "keys": ("ct", *PERFUSION_MAPS)}
         try:
@@ -105,14 +109,14 @@ def methods(
                 raise
             log.warning("no single threshold: the other folds hold no case to tune it on (%s)", error.found)
             return
-        yield "single_threshold", _sentence(rule), _with(lambda case: single_threshold_core(case, rule))
+        yield "single_threshold", _sentence(rule), _with(rule)
 
 
-def _with(rule: Callable[[PerfusionCase], np.ndarray]) -> Masks:
+def _with(rule: SingleThreshold) -> Masks:
     def read(case: Case, ref: Image) -> tuple[np.ndarray, dict[str, object]]:
         maps = read_perfusion_case(case.entry())
         place = replace(ref, affine=maps.affine, spacing_mm=maps.spacing_mm, path=case.images["cbf"])
-        mask = replace(place, data=rule(maps).astype(np.float32))
+        mask = replace(place, data=single_threshold_core(maps, rule).astype(np.float32))
         return on_reference_grid(mask, ref, case, kind=LABEL).data > 0, {"midline": maps.midline}
 
     return lambda case: read

@@ -3,7 +3,7 @@ from .maps import PerfusionMaps, measured_maps, perfusion_maps
 from .masks import intracranial_mask, smooth_in_plane, tissue_mask
 from .motion import correct_motion
 from .prepared import bolus_arrival
-from .thresholds import contralateral_side, ischaemia, rcbf_core, relative_cbf
+from .thresholds import contralateral_side, ischaemia, relative_cbf
 from .vessels import arterial_curve, find_vessels
 
 __all__ = [
@@ -19,7 +19,6 @@ __all__ = [
     "measured_maps",
     "oscillation_index",
     "perfusion_maps",
-    "rcbf_core",
     "relative_cbf",
     "smooth_in_plane",
     "tissue_mask",

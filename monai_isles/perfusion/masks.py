@@ -139,14 +139,14 @@ def _span_gap(bone: np.ndarray, head: np.ndarray, spacing_mm: tuple[float, float
 
 def _close(bone: np.ndarray, by_mm: float, spacing_mm: tuple[float, float]) -> np.ndarray:
     """Return the mask closed by a disc of radius ``by_mm``."""
+    from skimage.morphology import isotropic_closing
+
     steps = max(1, round(by_mm / min(spacing_mm)))
     if by_mm <= CLOSINGS_MM[0]:
         return ndimage.binary_closing(bone, iterations=steps)
     # Wide discs by distance maps: their cost does not grow with the radius.
-    wide = np.pad(bone, steps + 1)
-    grown = ndimage.distance_transform_edt(~wide, spacing_mm) <= by_mm
-    kept = ndimage.distance_transform_edt(grown, spacing_mm) > by_mm
-    return kept[steps + 1 : -steps - 1, steps + 1 : -steps - 1] | bone
+    closed = isotropic_closing(np.pad(bone, steps + 1), by_mm, spacing=spacing_mm)
+    return closed[steps + 1 : -steps - 1, steps + 1 : -steps - 1] | bone
 
 
 def largest_part(mask: np.ndarray) -> np.ndarray:

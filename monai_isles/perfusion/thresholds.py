@@ -257,31 +257,6 @@ def dawn_profile(core_ml: float, age_years: float, nihss: float) -> bool:
     return core_ml < (51 if nihss >= 20 else 31) and nihss >= 10
 
 
-def rcbf_core(
-    cbf: np.ndarray,
-    brain: np.ndarray,
-    reference: np.ndarray,
-    spacing_mm: Sequence[float],
-    *,
-    cut: float = CORE_CUT,
-    min_cluster_ml: float = MIN_CLUSTER_ML,
-) -> np.ndarray:
-    """Return the ischemic core as clinics draw it: brain with relative CBF below ``cut``, small clusters dropped.
-
-    Shapes: ``relative_cbf``; boolean out. Units: ``cut`` as a fraction, ``min_cluster_ml`` in ml, spacing in mm.
-    Raises: ``E-EVAL-02``.
-
-    Source: rCBF < 30 %, the cut of the DEFUSE 3 protocol (doi:10.1056/NEJMoa1713973), near the 31 % of Campbell 2011.
-    The smallest cluster is ours.
-
-    >>> cbf, healthy = np.array([[[5.0]], [[40.0]]]), np.array([[[False]], [[True]]])
-    >>> rcbf_core(cbf, np.ones((2, 1, 1), bool), healthy, (10.0, 10.0, 10.0)).ravel().tolist()
-    [True, False]
-    """
-    (brain,) = _bool(brain)
-    return drop_clusters(brain & (relative_cbf(cbf, brain, reference) < cut), min_cluster_ml, spacing_mm)
-
-
 def drop_clusters(mask: np.ndarray, min_cluster_ml: float, spacing_mm: Sequence[float]) -> np.ndarray:
     """Return the mask without its 6-connected clusters below ``min_cluster_ml``; one of exactly that volume is kept."""
     labels, sizes = connected_parts(mask)

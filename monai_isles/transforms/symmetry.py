@@ -21,8 +21,6 @@ from monai_isles.transforms.intensity import spacing_of, volume_of
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 from monai_isles.transforms.registration import CT_WINDOW, Registration, mirror_or_midline
 
-FORMER_METHODS = {"projection": ("rigid", 2), "volume": ("rigid", 3), "volume-itk": ("itk", 3)}
-
 
 class SymmetricModalitiesd(MapTransform):
     """Add each image flipped left-right and registered to the original: the healthy counterpart of every voxel.
@@ -41,8 +39,7 @@ class SymmetricModalitiesd(MapTransform):
         ct: the key whose mirror image is taken from ``head`` and masked; None for MRI.
         maps: keys among ``keys`` whose mirrored sum is the mask; empty for MRI.
         method, window: as in ``register_mirror``; ``window`` None fits any intensities. A head that does not match its
-            mirror image is reflected across its middle, with a remark (``mirror_or_midline``). The former names
-            ``projection``, ``volume`` and ``volume-itk`` are ``rigid`` in plane, ``rigid`` and ``itk`` in space.
+            mirror image is reflected across its middle, with a remark (``mirror_or_midline``).
         dimensions: 2, one map in the axial plane for all slices, or 3, a map in space.
 
     Raises: ``E-SYM-01`` an entry is missing, ``E-SYM-02`` shapes differ, ``E-REG-04`` unknown method, and others.
@@ -70,7 +67,7 @@ class SymmetricModalitiesd(MapTransform):
     ) -> None:
         super().__init__(keys)
         self.head, self.ct, self.maps = head, ct, tuple(maps)
-        self.method, self.dimensions = FORMER_METHODS.get(method, (method, dimensions))
+        self.method, self.dimensions = method, dimensions
         self.window = None if window is None else (float(window[0]), float(window[1]))
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:

@@ -27,7 +27,6 @@ from monai_isles.io.read import Image
 from monai_isles.io.runs import RunFolder, done_before, sweep_parts
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import MEASURED_MAPS
-from monai_isles.perfusion.clock import clock_flags
 from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
 from monai_isles.perfusion.prepared import PreparedSeries, prepare_series
 from monai_isles.perfusion.quality import NO_ARTERY, Flag
@@ -130,11 +129,8 @@ def _measure_maps(
         publish_image(folder / f"{key}.nii.gz", getattr(maps, key), series.like, dtype="float32", description=text)
     text = "brain, no vessels, no fluid"
     publish_image(folder / "brain.nii.gz", maps.brain, series.like, dtype="uint8", description=text)
-    record = perfusion_record(prepared, maps, measuring.settings())
-    # doubts about the clock first, then those measured, then remarks of the reading
-    remarks = [Flag("series", "info", remark) for remark in series.remarks]
-    record["flags"][:0] = map(asdict, clock_flags(maps, prepared.dt_s, where=where))
-    record["flags"] += map(asdict, remarks)
+    record = perfusion_record(prepared, maps, measuring.settings(), where=where)
+    record["flags"] += [asdict(Flag("series", "info", remark)) for remark in series.remarks]
     return prepared, maps, record | {"times_from": series.times_from, "tube_kv": series.tube_kv}
 
 

@@ -16,7 +16,7 @@ from monai_isles.cli.main import main
 from monai_isles.data import find_entries, make_datalist
 from monai_isles.errors import IslesError
 from monai_isles.inference.ischaemia import read_perfusion_case
-from monai_isles.perfusion.thresholds import rcbf_core
+from monai_isles.evaluation.threshold_baselines import RCBF30, single_threshold_core
 from monai_isles.export.bundle import export_bundle
 from monai_isles.inference import load_predictor
 from monai_isles.bundle import Bundle
@@ -52,7 +52,7 @@ def test_masks_and_numbers_are_those_of_the_rule_in_the_evaluation(predicted: Pa
     filled = 0
     for entry in find_entries(phantom_folder, section="training", keys=MAPS):
         folder, case = predicted / entry["case"], read_perfusion_case(entry)
-        core = rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm)
+        core = single_threshold_core(case, RCBF30)
         assert np.array_equal(mask(folder / "core.nii.gz"), core)
         assert np.array_equal(mask(folder / "lesion.nii.gz"), core)
         block, voxel_ml = json.loads((folder / "result.json").read_text())["perfusion"], np.prod(case.spacing_mm) / 1000

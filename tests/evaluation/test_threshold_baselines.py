@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.evaluation.threshold_baselines import single_threshold_core, tune_single_threshold
+from monai_isles.evaluation.threshold_baselines import RCBF30, single_threshold_core, tune_single_threshold
 from monai_isles.inference.ischaemia import read_perfusion_case
 from monai_isles.metrics import dsc
-from monai_isles.perfusion.thresholds import rcbf_core, relative_cbf
+from monai_isles.perfusion.thresholds import ischaemia, relative_cbf
 
 SPACING = (2.0, 2.0, 6.0)
 
@@ -28,7 +28,7 @@ def test_relative_flow_by_hand() -> None:
 
 def test_the_core_is_strictly_below_the_cut_and_inside_the_brain() -> None:
     cbf, brain, side = _line()
-    core = rcbf_core(cbf, brain, side, (1, 1, 1), cut=0.4, min_cluster_ml=0.0)
+    core = ischaemia(cbf, cbf, brain, (1, 1, 1), core_rcbf=0.4, min_cluster_ml=0.0, contralateral=side).core
     assert core.ravel().tolist() == [True, False, True, False, False, True, False]
 
 
@@ -42,14 +42,14 @@ def test_a_cluster_of_exactly_the_smallest_volume_is_kept() -> None:
     cbf[0:5, 0:5, 0] = 5.0  # 25 voxels of 24 mm3 = 0.6 ml
     brain, side = np.ones_like(cbf, bool), np.zeros_like(cbf, bool)
     side[10:] = True
-    kept = [int(rcbf_core(cbf, brain, side, SPACING, min_cluster_ml=ml).sum()) for ml in (0.0, 0.6, 0.61)]
-    assert kept == [25, 25, 0]
+    kept = [ischaemia(cbf, cbf, brain, SPACING, min_cluster_ml=ml, contralateral=side) for ml in (0.0, 0.6, 0.61)]
+    assert [int(found.core.sum()) for found in kept] == [25, 25, 0]
 
 
 @pytest.mark.parametrize("angle", [0.0, 14.0])
 def test_the_known_core_of_a_tilted_head_is_found(perfusion_entry, angle: float) -> None:
     case = read_perfusion_case(perfusion_entry(angle_deg=angle), need_label=True)
-    assert case.midline == "mirror" and dsc(rcbf_core(case.cbf, case.brain, case.reference, SPACING), case.label) == 1.0
+    assert case.midline == "mirror" and dsc(single_threshold_core(case, RCBF30), case.label) == 1.0
 
 
 def test_without_a_ct_the_case_says_how_the_sides_were_told_apart(perfusion_entry) -> None:

@@ -10,8 +10,8 @@ import numpy as np
 import pytest
 
 from monai_isles.data import find_entries
+from monai_isles.evaluation.threshold_baselines import RCBF30, single_threshold_core
 from monai_isles.inference.ischaemia import case_ischaemia, perfusion_block, read_perfusion_case
-from monai_isles.perfusion.thresholds import rcbf_core
 
 
 @pytest.fixture
@@ -69,4 +69,4 @@ def test_the_core_of_the_phantom_is_that_of_the_evaluation(phantom_folder: Path)
         case = read_perfusion_case(one)
         found, midline = case_ischaemia(one)
         assert midline == case.midline == "mirror"
-        assert np.array_equal(found.core, rcbf_core(case.cbf, case.brain, case.reference, case.spacing_mm))
+        assert np.array_equal(found.core, single_threshold_core(case, RCBF30))

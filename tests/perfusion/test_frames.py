@@ -11,7 +11,7 @@ import torch
 from monai_isles.errors import IslesError
 from monai_isles.perfusion.frames import repair_frames
 from monai_isles.perfusion.maps import perfusion_maps
-from monai_isles.perfusion.thresholds import contralateral_side, rcbf_core, upright_hemispheres
+from monai_isles.perfusion.thresholds import ischaemia
 from monai_isles.phantom.ct.scan import CaseArrays
 
 FRAMES, TIMES = 20, np.arange(20) * 1.5
@@ -173,9 +173,8 @@ def scan(scan: CaseArrays) -> CaseArrays:
 def volumes_ml(series: np.ndarray, scan: CaseArrays) -> tuple[float, float]:
     """Return core and Tmax > 6 s of a series of the scan."""
     maps = perfusion_maps(series, scan.dt_s, spacing_mm=scan.spacing_mm)
-    healthy = contralateral_side(maps.tmax, maps.brain, upright_hemispheres(maps.brain))
-    core, voxel_ml = rcbf_core(maps.cbf, maps.brain, healthy, scan.spacing_mm), float(np.prod(scan.spacing_mm)) / 1000
-    return float(core.sum()) * voxel_ml, float((maps.tmax > 6.0).sum()) * voxel_ml
+    core_ml = ischaemia(maps.cbf, maps.tmax, maps.brain, scan.spacing_mm).core_ml
+    return core_ml, float((maps.tmax > 6.0).sum()) * float(np.prod(scan.spacing_mm)) / 1000
 
 
 @pytest.fixture(scope="module")

@@ -8,8 +8,7 @@ import pytest
 import torch
 
 from monai_isles.errors import IslesError
-from monai_isles.perfusion.clock import clock_flags
-from monai_isles.perfusion.maps import PerfusionMaps, measured_maps
+from monai_isles.perfusion.maps import PerfusionMaps, clock_flags, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import arrival_s, arterial_curves, even_frames, frame_times
 from monai_isles.phantom import make_case

@@ -73,9 +73,3 @@ def test_a_lesion_shows_up_on_the_other_side() -> None:
 def test_records_can_be_collated() -> None:
     record = transform()(entry(egg()))["mirror"]
     assert list_data_collate([{"mirror": record}] * 2)["mirror"]["roll_deg"].shape == (2,)
-
-
-@pytest.mark.parametrize(("former", "method", "dimensions"), [("projection", "rigid", 2), ("volume-itk", "itk", 3)])
-def test_the_former_names_of_methods_still_work(former: str, method: str, dimensions: int) -> None:
-    made = SymmetricModalitiesd(KEYS, method=former)
-    assert (made.method, made.dimensions) == (method, dimensions)
