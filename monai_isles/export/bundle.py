@@ -30,7 +30,6 @@ REQUIRED = (
 )  # fmt: skip
 TENSOR = ("type", "format", "num_channels", "spatial_shape", "dtype", "value_range")
 SIZE = re.compile(r"([1-9]\d*)\*n")
-_TENSORS = (("inputs", "image"), ("outputs", "pred"))
 _VERSIONS = {"monai_version": "monai", "pytorch_version": "torch", "numpy_version": "numpy"}
 
 
@@ -81,7 +80,7 @@ def _format_faults(formats: object) -> list[str]:
     if not isinstance(formats, Mapping):
         return []
     faults = []
-    for side, name in _TENSORS:
+    for side, name in (("inputs", "image"), ("outputs", "pred")):
         tensors = formats.get(side)
         tensor = tensors.get(name) if isinstance(tensors, Mapping) else None
         if not isinstance(tensor, Mapping):
@@ -95,11 +94,8 @@ def _format_faults(formats: object) -> list[str]:
 
 
 CARD, LICENSE = "README.md", "LICENSE"
-NEEDED = (INFERENCE, TRAIN, METADATA, CARD, LICENSE)
 _DATA_LICENCE = "data_license.txt"
-_OPTIONAL = {"logging.conf": "configs", _DATA_LICENCE: "docs"}
 _SIMULATED = "monai_isles.phantom.dataset_or_phantom"
-_SMALL = {"cases": 2, "max_slices": 2}
 
 
 def write_layout(
@@ -127,7 +123,7 @@ def write_layout(
             if path.name in (INFERENCE, "evaluate.json"):
                 config |= settings or {}
             write_json(folder / "configs" / path.name, config)
-    for name, part in _OPTIONAL.items():
+    for name, part in (("logging.conf", "configs"), (_DATA_LICENCE, "docs")):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / part / name)
     for path in sorted(path for path in (source / "docs").glob("*") if path.is_file()):
@@ -170,7 +166,7 @@ def portable(config: Mapping[str, Any], path: Path, configs: Path) -> dict[str, 
     if path.name == "inference.json" and isinstance(data, dict) and data.get("_target_") == _SIMULATED:
         folder = str(data["folder"])  # of its own for each kind of phantom
         small = f"${folder} + '_small'" if folder.startswith("@") else f"{folder}_small"
-        out.update(dataset_dir={**data, **_SMALL, "folder": small}, section="training")
+        out.update(dataset_dir={**data, "cases": 2, "max_slices": 2, "folder": small}, section="training")
     return out
 
 
@@ -275,7 +271,7 @@ def _require_complete(bundle: Bundle, weights: Path) -> None:
     source = bundle.root
     if not source.exists():
         bundle.file(INFERENCE)  # raises, with the names of the known bundles
-    missing = [name for name in NEEDED if not (source / name).is_file()]
+    missing = [name for name in (INFERENCE, TRAIN, METADATA, CARD, LICENSE) if not (source / name).is_file()]
     if not weights.is_file() and (missing or weights != bundle.weights or build_network(bundle).state_dict()):
         missing.append(str(weights))
     if missing:

@@ -17,8 +17,6 @@ from torch import Tensor, nn
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.errors import IslesError, refused
 
-_EPOCH = (1980, 1, 1, 0, 0, 0)
-
 
 def strip_script(path: Path) -> None:
     """Remove the source positions from a TorchScript file: they contain absolute paths."""
@@ -27,7 +25,7 @@ def strip_script(path: Path) -> None:
     with zipfile.ZipFile(path, "w") as archive:
         for name, packing, content in members:
             if not name.endswith(".debug_pkl"):
-                member = zipfile.ZipInfo(name, _EPOCH)
+                member = zipfile.ZipInfo(name)  # of 1980: equal files for equal networks
                 member.compress_type = packing
                 archive.writestr(member, content)
 
@@ -43,8 +41,6 @@ def strip_onnx(model: Any) -> None:
 
 
 TOLERANCE = 1e-4
-_WINDOWS = ((1, (4, 4, 4)), (3, (5, 3, 2)))
-_QUIET = "torch.onnx._internal.exporter._registration"
 
 
 def build_network(bundle: Bundle) -> nn.Module:
@@ -74,7 +70,7 @@ def write_graphs(network: nn.Module, folder: Path, *, metadata: Mapping, inferen
     sizes = formats["inputs"]["image"]["spatial_shape"]
     channels, random = formats["inputs"]["image"]["num_channels"], torch.Generator().manual_seed(0)
     windows = []
-    for batch, many in _WINDOWS:
+    for batch, many in ((1, (4, 4, 4)), (3, (5, 3, 2))):
         shape = [_size(size, n) for size, n in zip(sizes, many, strict=False)]
         windows.append(torch.randn(batch, channels, *shape, generator=random))
     _require_declared(network, windows[0], formats["outputs"]["pred"])
@@ -147,7 +143,7 @@ def _write_onnx(network: nn.Module, path: Path, window: Tensor, sizes: Sequence[
 @contextmanager
 def _converting(kind: str, network: nn.Module) -> Iterator[None]:
     """Silence PyTorch's notes on its internals, and name the network in its errors."""
-    notes = logging.getLogger(_QUIET)
+    notes = logging.getLogger("torch.onnx._internal.exporter._registration")
     level = notes.level
     notes.setLevel(logging.ERROR)
     try:

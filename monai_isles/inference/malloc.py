@@ -37,7 +37,6 @@ def keep_memory() -> bool:
 
 
 log = logging.getLogger(__name__)
-_WORTH_A_TRIAL, _WORTH_A_LINE_S = 100, 10.0
 
 
 def forecast(
@@ -47,13 +46,13 @@ def forecast(
 
     Nothing is logged for fewer than 100 groups or less than ten seconds.
     """
-    if len(groups) < _WORTH_A_TRIAL:
+    if len(groups) < 100:
         return
     trial(groups[0])
     begun = time.monotonic()
     trial(groups[0])
     seconds = (time.monotonic() - begun) * windows / len(groups[0])
-    if seconds >= _WORTH_A_LINE_S:
+    if seconds >= 10.0:
         at = " x ".join(map(str, step))
         log.info("%d windows at step %s, %d a pass: about %.0f s", windows, at, len(groups[0]), seconds)
 

@@ -14,7 +14,6 @@ from scipy.stats import beta, mannwhitneyu
 from monai_isles.errors import refused
 from monai_isles.metrics.volume import paired_volumes
 
-BINS = 10
 UNCERTAINTY_EDGES = tuple(round(0.05 * step, 2) for step in range(11))
 LOGITS = np.linspace(-12.0, 12.0, 1201)
 _ROUNDING, _EDGE = 1e-5, 1e-6
@@ -52,7 +51,7 @@ class Reliability:
         ]
 
 
-def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = BINS) -> Reliability:
+def reliability(probability: np.ndarray, lesion: np.ndarray, *, bins: int = 10) -> Reliability:
     """Count how often a voxel is lesion, by its predicted probability.
 
     Shapes: any, equal.

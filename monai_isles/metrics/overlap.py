@@ -124,10 +124,6 @@ def sensitivity(pred: np.ndarray, ref: np.ndarray) -> float:
     return ratio(np.count_nonzero(pred & ref), np.count_nonzero(ref), both_empty=not pred.any())
 
 
-IOU_CUT = 0.25
-CONNECTIVITIES = (6, 26)
-
-
 def count_lesions(mask: np.ndarray, connectivity: int = 6) -> int:
     """Return the number of components, connected by faces (6) or by corners too (26).
 
@@ -155,7 +151,7 @@ def lesion_f1(pred: np.ndarray, ref: np.ndarray, connectivity: int = 6) -> float
     return ratio(found, found + (false + n_ref - found) / 2, both_empty=n_pred + n_ref == 0)
 
 
-def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = IOU_CUT, connectivity: int = 6) -> float:
+def matched_lesion_f1(pred: np.ndarray, ref: np.ndarray, iou: float = 0.25, connectivity: int = 6) -> float:
     """Return the detection F1 with one-to-one pairs of lesions of IoU of at least ``iou``.
 
     Of all one-to-one matchings the one with most pairs counts. Both empty 1, one empty 0.
@@ -208,7 +204,7 @@ def _overlaps(
 
 
 def _label(mask: np.ndarray, connectivity: int) -> tuple[np.ndarray, int]:
-    if connectivity not in CONNECTIVITIES:
+    if connectivity not in (6, 26):
         raise refused("E-MET-50", where="connectivity", found=str(connectivity))
     rank = 1 if connectivity == 6 else mask.ndim
     return ndimage.label(mask, structure=ndimage.generate_binary_structure(mask.ndim, rank))

@@ -36,9 +36,6 @@ class ThresholdOutput(NamedTuple):
     hypoperfused: Tensor
 
 
-_WEIGHTED = (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)
-
-
 def xavier_(module: nn.Module) -> nn.Module:
     """Draw the weights of all convolutions and linear layers from Glorot's uniform distribution, zero their biases.
 
@@ -49,7 +46,7 @@ def xavier_(module: nn.Module) -> nn.Module:
     True
     """
     for layer in module.modules():
-        if isinstance(layer, _WEIGHTED):
+        if isinstance(layer, (nn.Conv2d, nn.ConvTranspose2d, nn.Conv3d, nn.ConvTranspose3d, nn.Linear)):
             nn.init.xavier_uniform_(layer.weight)
             if layer.bias is not None:
                 nn.init.zeros_(layer.bias)

@@ -14,7 +14,7 @@ from monai_isles.errors import refused
 from monai_isles.io.read import read_image
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.postprocessing.components import binarise
-from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
+from monai_isles.reports.canvas import INK, SERIES, plot_axes
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, outline, set_titles, write
 from monai_isles.reports.slices import even_indices, on_screen
@@ -40,8 +40,7 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
     """
     architectures = list(dict.fromkeys(row["architecture"] for row in rows))
     losses = sorted({row["loss"] for row in rows}, key=lambda loss: (loss not in LOSS_COLOURS, loss))
-    figure = blank(1.5 * len(architectures) + 1.6, 3.9, face="white")
-    (place,) = plot_axes(figure, 1, 1)
+    figure, (place,) = plot_axes(1.5 * len(architectures) + 1.6, 3.9, face="white", pad=0.7)
     place.grid(visible=False, axis="x")
     width = 2 * _BAR / len(losses)
     for index, loss in enumerate(losses):
@@ -62,7 +61,6 @@ def architecture_bars(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> F
     count = f"n {' to '.join(map(str, dict.fromkeys((counts[0], counts[-1]))))}" if counts else ""
     _entitle(place, "Dice by architecture and loss", count, note)
     place.legend(frameon=False, fontsize=9, labelcolor=INK, loc="upper right", ncols=len(losses))
-    figure.tight_layout(pad=0.7)
     return figure
 
 
@@ -78,8 +76,8 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
     if not cases:
         raise refused("E-REP-11", where="boxes by lesion size", found="no case with a reference lesion")
     methods = list(dict.fromkeys(row["method"] for row, _ in cases))
-    figure = blank(max(7.5, 2.2 + 1.4 * len(methods)), 7.0, face="white")
-    places = plot_axes(figure, 2, 1)
+    room = {"pad": 0.7, "rect": (0, 0.04 + 0.035 * (len(methods) > 4), 1, 1)}  # for the legend
+    figure, places = plot_axes(max(7.5, 2.2 + 1.4 * len(methods)), 7.0, 2, 1, face="white", **room)
     for place, key, label in zip(places, ("dsc", "rve"), ("Dice", "relative volume error"), strict=True):
         for index, method in enumerate(methods):
             values = [
@@ -99,7 +97,6 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
         *places[0].get_legend_handles_labels(), frameon=False, fontsize=9, labelcolor=INK, ncols=min(4, len(methods)),
         loc="lower center",
     )  # fmt: skip
-    figure.tight_layout(pad=0.7, rect=(0, 0.04 + 0.035 * (len(methods) > 4), 1, 1))
     return figure
 
 

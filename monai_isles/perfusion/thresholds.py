@@ -80,8 +80,6 @@ def relative_cbf(cbf: np.ndarray, brain: np.ndarray, reference: np.ndarray) -> n
 CORE_CUT = 0.30
 MIN_CLUSTER_ML = 0.5
 DELAYS_S, FLOWS = (4.0, 6.0, 8.0, 10.0), (0.20, 0.30, 0.34, 0.38)
-SEVERE_S = 10.0
-DEFUSE3 = {"core_ml_below": 70.0, "mismatch_ratio_from": 1.8, "mismatch_ml_from": 15.0}
 
 
 @dataclass(frozen=True)
@@ -216,7 +214,7 @@ def ischaemia(
         defuse3=defuse3_profile(core_ml, mismatch_ml, ratio),
         tmax_ml={delay: _ml(int(mask.sum()), spacing_mm) for delay, mask in delayed.items()},
         rcbf_ml={cut: _ml(int(clusters(relative < cut).sum()), spacing_mm) for cut in FLOWS},
-        intensity_ratio=float(delayed[SEVERE_S].sum() / six.sum()) if six.any() else math.nan,
+        intensity_ratio=float(delayed[10.0].sum() / six.sum()) if six.any() else math.nan,
         cbv_index=math.nan if cbv is None else _mean_ratio(cbv, six & brain, contralateral & brain),
         side=None if left is None else _fuller_side(hypoperfused, *_bool(left)),
     )
@@ -238,11 +236,7 @@ def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -
 
     Source: DEFUSE 3, doi:10.1056/NEJMoa1713973.
     """
-    return (
-        core_ml < DEFUSE3["core_ml_below"]
-        and mismatch_ratio >= DEFUSE3["mismatch_ratio_from"]
-        and mismatch_ml >= DEFUSE3["mismatch_ml_from"]
-    )
+    return core_ml < 70.0 and mismatch_ratio >= 1.8 and mismatch_ml >= 15.0
 
 
 def dawn_profile(core_ml: float, age_years: float, nihss: float) -> bool:

@@ -18,7 +18,6 @@ SHAPE, SHAPES, LEAST_SHAPE, DISPERSION = 2.0, (0.5, 1.0, 2.0, 4.0, 8.0, 16.0), 0
 TRANSITS_S = tuple(float(s) for s in np.geomspace(1.5, 30.0, 12))
 DELAYS_S = tuple(float(s) for s in np.arange(-3.0, 16.0))
 USUAL_TRANSIT_S, USUAL_DELAY_S, DELAY_SPREAD_S = 5.0, 1.0, 4.0
-CONVENTIONAL_TRUNCATION = 0.10
 ROUNDS, LEARNT_PART, LEAST_SPREAD, ALIKE = 8, 0.95, 0.3, 0.005
 _NEIGHBOURS = (0.1, 0.2, 0.4, 0.2, 0.1)
 _SAMPLE, LEAST_CURVES = 4000, 200
@@ -54,7 +53,7 @@ def transit_table(
     Source: gamma-distributed transit times, Mouridsen et al., NeuroImage 2006, doi:10.1016/j.neuroimage.2006.06.015;
     exponential dispersion, Calamante et al., Magn Reson Med 2000, 44:466.
     """
-    conventional = circulant_inverse(aif, dt_s, truncation=CONVENTIONAL_TRUNCATION)
+    conventional = circulant_inverse(aif, dt_s, truncation=0.10)
     frames_s = np.arange(aif.numel()) * dt_s
     fine_s = np.arange(0.0, frames_s[-1] + FINE_S / 2, FINE_S)
     # A spline between the frames, so that 2 s steps do not flatten the bolus.

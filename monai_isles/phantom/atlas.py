@@ -15,9 +15,6 @@ from scipy import ndimage
 
 from monai_isles.errors import refused
 
-_LOW_MM = np.array([-110.0, -140.0, -95.0], dtype=np.float32)
-_SIZE_MM = np.array([220.0, 250.0, 215.0], dtype=np.float32)
-
 
 class SmoothField:
     """Draw one Gaussian field with zero mean and unit spread, to be sampled at points of the head.
@@ -28,13 +25,13 @@ class SmoothField:
 
     def __init__(self, rng: np.random.Generator, scale_mm: float, *, symmetry: int = 0) -> None:
         self.step_mm = max(scale_mm / 1.5, 2.0)
-        shape = tuple(int(n) for n in np.ceil(_SIZE_MM / self.step_mm) + 1)
+        shape = tuple(int(n) for n in np.ceil(np.array([220.0, 250.0, 215.0], np.float32) / self.step_mm) + 1)
         noise = rng.standard_normal(shape, dtype=np.float32)
         noise = ndimage.gaussian_filter(noise, scale_mm / self.step_mm, mode="wrap", output=np.float32)
         if symmetry:
             noise = noise + symmetry * noise[::-1]  # even or odd across x = 0
         self.values = (noise - noise.mean()) / max(float(noise.std()), 1e-6)
-        self.low_mm = np.array([-self.step_mm * (shape[0] - 1) / 2, *_LOW_MM[1:]], dtype=np.float32)
+        self.low_mm = np.array([-self.step_mm * (shape[0] - 1) / 2, -140.0, -95.0], dtype=np.float32)
 
     def at(self, points_mm: np.ndarray) -> np.ndarray:
         """Return the field (n,) float32 at ``points_mm`` (n, 3)."""

@@ -20,8 +20,6 @@ if TYPE_CHECKING:
 
 FORMS = ("classic", "shuttle", "enhanced")
 AIR_HU = -1024
-CLASSIC_CT, ENHANCED_CT = "1.2.840.10008.5.1.4.1.1.2", "1.2.840.10008.5.1.4.1.1.2.1"
-_EXPLICIT = "1.2.840.10008.1.2.1"
 _START_S = 10 * 3600
 _DAY = "20000101"
 _UNITS = {"cbf": "ml/100g/min", "cbv": "ml/100g", "mtt": "s", "tmax": "s", "ttp": "s"}
@@ -107,7 +105,7 @@ class _Scan:
         common = self._common(number, title, map_of)
         if enhanced:
             image = self._enhanced_image(common, list(pictures), scale)
-            _save(image, folder / "IM0001", self.uid(number, 0), ENHANCED_CT)
+            _save(image, folder / "IM0001", self.uid(number, 0), "EnhancedCTImageStorage")
             return
         for key, value in scale.items():
             setattr(common, key, value)
@@ -118,7 +116,7 @@ class _Scan:
             common.AcquisitionNumber = round(picture.time_us / (self.case.dt_s * 1e6)) + 1
             common.AcquisitionTime = common.ContentTime = _clock(picture.time_us)
             common.PixelData = picture.pixels.tobytes()
-            _save(common, folder / f"IM{n + 1:05d}", self.uid(number, n), CLASSIC_CT)
+            _save(common, folder / f"IM{n + 1:05d}", self.uid(number, n), "CTImageStorage")
 
     def _position(self, picture: Picture) -> list[str]:
         place = self.origin_mm + [0.0, 0.0, picture.place * self.case.spacing_mm[2]]
@@ -220,9 +218,9 @@ def _clock(time_us: int) -> str:
 
 
 def _save(header: Dataset, path: Path, uid: str, sop_class: str) -> None:
-    meta = pydicom_module().dataset.FileMetaDataset()
-    meta.MediaStorageSOPClassUID = header.SOPClassUID = sop_class
+    known, meta = pydicom_module().uid, pydicom_module().dataset.FileMetaDataset()
+    meta.MediaStorageSOPClassUID = header.SOPClassUID = getattr(known, sop_class)
     meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID = uid
-    meta.TransferSyntaxUID = _EXPLICIT
+    meta.TransferSyntaxUID = known.ExplicitVRLittleEndian
     header.file_meta = meta
     header.save_as(path, enforce_file_format=True)

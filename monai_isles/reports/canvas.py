@@ -7,8 +7,7 @@ import hashlib
 import html
 import io
 import re
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from matplotlib import rc_context
@@ -24,7 +23,6 @@ TRUE_POSITIVE, FALSE_POSITIVE, FALSE_NEGATIVE = "#3ddc84", "#e0303a", "#3f7dff"
 SERIES = ("#0b84d8", "#d55e00", "#0aa078", "#c25fa0", "#b8860b", "#6f6fd8")
 MARKERS = ("o", "s", "^", "D", "v", "P")
 MAX_BYTES = 80_000
-_COLOURS = (256, 160, 96, 64, 40)
 _PIXELS_PER_IN = 120  # of a drawing on a page: a label of 9 pt is as tall as the text around it
 
 
@@ -35,9 +33,13 @@ def blank(width_in: float, height_in: float, *, face: str = "none", dpi: int = 1
     return figure
 
 
-def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
-    """Return ``rows * columns`` axes with light frames and grid, in reading order."""
-    flat = list(figure.subplots(rows, columns, squeeze=False).flat)
+def plot_axes(
+    width_in: float, height_in: float, rows: int = 1, columns: int = 1, *, face: str = "none", **layout: Any
+) -> tuple[Figure, list[Axes]]:
+    """Return a figure, tightly laid out, and its axes with light frames and grid, in reading order. Units: inches."""
+    figure = blank(width_in, height_in, face=face)
+    figure.set_layout_engine("tight", **{"pad": 0.6, **layout})
+    flat: list[Axes] = list(figure.subplots(rows, columns, squeeze=False).flat)
     for axes in flat:
         axes.set_facecolor("none")
         axes.spines[["top", "right"]].set_visible(False)
@@ -48,7 +50,7 @@ def plot_axes(figure: Figure, rows: int, columns: int) -> Sequence[Axes]:
         axes.set_axisbelow(True)
         for axis in (axes.xaxis, axes.yaxis):
             axis.label.set(color=INK, fontsize=9)
-    return flat
+    return figure, flat
 
 
 def pixels(figure: Figure) -> np.ndarray:
@@ -67,7 +69,7 @@ def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
 
     picture = Image.fromarray(pixels(figure))
     while True:
-        for colours in _COLOURS:
+        for colours in (256, 160, 96, 64, 40):
             buffer = io.BytesIO()
             indexed = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
             indexed.save(buffer, format="PNG", optimize=True)

@@ -17,9 +17,8 @@ from monai_isles.reports.views import CaseView
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5
-_A4_IN, _DPI = (8.27, 11.69), 100
+_A4_IN = (8.27, 11.69)
 _LEFT, _WIDTH, _GAP = 0.08, 92, 0.012
-_BANNER = "Research only, not a medical device"
 
 
 def captures(case: CaseView) -> dict[str, np.ndarray]:
@@ -43,10 +42,11 @@ def pdf_bytes(case: CaseView) -> bytes:
 
 def summary_figure(case: CaseView) -> Figure:
     """Return a page of A4 with the numbers, their definitions, the remarks and the software."""
-    figure = blank(*_A4_IN, face="white", dpi=_DPI)
+    figure = blank(*_A4_IN, face="white")
     lines = _Lines(figure)
     lines.add("CT perfusion: ischemic core and hypoperfusion", size=15)
-    lines.add(f"{_BANNER}.{' Simulated data, no patient.' if case.simulated else ''}", colour="#b00020")
+    simulated = " Simulated data, no patient." if case.simulated else ""
+    lines.add(f"Research only, not a medical device.{simulated}", colour="#b00020")
     lines.y -= _GAP
     for label, text in perfusion_tiles(case.result).items():
         lines.add(text, label=label)

@@ -63,14 +63,13 @@ def training_curves(curves: Curve) -> Figure:
     shown = [(title, lines) for title, lines in _PANELS if known & {key for key, _ in lines}]
     columns = 2 if len(shown) > 1 else 1
     rows = max(1, -(-len(shown) // columns))
-    figure = blank(4.4 * columns, 2.3 * rows + 0.2)
-    places, best = plot_axes(figure, rows, columns), best_epoch(curves)
+    figure, places = plot_axes(4.4 * columns, 2.3 * rows + 0.2, rows, columns, pad=0.7)
+    best = best_epoch(curves)
     for place, (title, lines) in zip(places, shown, strict=False):
         _draw(place, curves, lines, best)
         place.set_title(title, color=INK, fontsize=10, loc="left")
     for place in places[len(shown) :]:
         place.set_visible(False)
-    figure.tight_layout(pad=0.7)
     return figure
 
 
@@ -117,8 +116,8 @@ def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
     Units: frames, counted from 1; the intensity as a share of its range.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figure 3.
     """
-    figure = blank(4.4 * len(stages), 2.6)
-    for place, (title, stage) in zip(plot_axes(figure, 1, len(stages)), stages, strict=True):
+    figure, places = plot_axes(4.4 * len(stages), 2.6, 1, len(stages), pad=0.7)
+    for place, (title, stage) in zip(places, stages, strict=True):
         curve = np.asarray(stage["curve"], dtype=np.float64)
         share = (curve - curve.min()) / max(float(np.ptp(curve)), 1e-12)
         place.plot(np.arange(1, len(share) + 1), share, color=SERIES[0], linewidth=1.8)
@@ -127,7 +126,6 @@ def stage_curves(stages: Sequence[tuple[str, Mapping[str, Any]]]) -> Figure:
             place.text(at, 1.0, f" ${name}$ {at} ", color=INK, fontsize=9, va="top", ha=side)
         place.set_title(title, color=INK, fontsize=10, loc="left")
         place.set_xlabel("frame")
-    figure.tight_layout(pad=0.7)
     return figure
 
 
@@ -144,13 +142,11 @@ def vessel_curves(aif_hu: Sequence[float], vof_hu: Sequence[float] | None, dt_s:
 
 def _over_time(lines: Sequence[Line], dt_s: float, unit: str, height_in: float, width: float, **legend: Any) -> Figure:
     """Return a figure with values (T,), colour, label and dash of each line over the seconds, and a legend."""
-    figure = blank(6.4, height_in)
-    (place,) = plot_axes(figure, 1, 1)
+    figure, (place,) = plot_axes(6.4, height_in)
     for values, colour, label, dash in lines:
         place.plot(np.arange(len(values)) * dt_s, values, color=colour, linestyle=dash, linewidth=width, label=label)
     place.set(xlabel="s", ylabel=unit)
     place.legend(frameon=False, labelcolor=INK, **legend)
-    figure.tight_layout(pad=0.6)
     return figure
 
 

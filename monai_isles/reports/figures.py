@@ -40,7 +40,6 @@ def search_heatmap(
 
 
 Rows = Sequence[Mapping[str, Any]]
-_TICKS_ML = (0, 1, 3, 10, 30, 100, 300, 1000)
 
 
 def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
@@ -57,7 +56,6 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
         place.scatter(pair[:, 0], pair[:, 1], s=26, zorder=3, **look)
         r2 = r2_identity(pair[:, 1], pair[:, 0])
         _entitle(place, name, f"R² {r2:.2f}, n {len(pair)}" if np.isfinite(r2) else f"n {len(pair)}")
-    figure.tight_layout(pad=0.6)
     return figure
 
 
@@ -67,8 +65,8 @@ def _volume_panels(
     """Return a figure with axes, name, reference and predicted volumes (n, 2) and the look of points of each method."""
     columns = min(len(per_case), 4)
     rows = -(-len(per_case) // columns)
-    figure = blank(panel_in[0] * columns + 0.5, panel_in[1] * rows + 0.35)
-    places, panels = plot_axes(figure, rows, columns), []
+    figure, places = plot_axes(panel_in[0] * columns + 0.5, panel_in[1] * rows + 0.35, rows, columns)
+    panels = []
     for index, (place, (name, cases)) in enumerate(zip(places, per_case.items(), strict=False)):
         place.set(xlabel=x, ylabel=y if index % columns == 0 else "")
         look = {"color": SERIES[index % len(SERIES)], "marker": MARKERS[index % len(MARKERS)]}
@@ -86,8 +84,8 @@ def _entitle(place: Axes, name: str, facts: str) -> None:
 
 def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
     """Return one line a method: every case's Dice as a dot, quartiles as a box, the median as a bar and in numbers."""
-    figure, labels = blank(7.2, 0.62 * len(per_case) + 0.95), []
-    (place,) = plot_axes(figure, 1, 1)
+    figure, (place,) = plot_axes(7.2, 0.62 * len(per_case) + 0.95)
+    labels = []
     for index, (name, cases) in enumerate(per_case.items()):
         values = finite_rows(cases, "dsc")[:, 0]
         labels.append(f"{shorten(name, 34, placeholder='…')}, n {len(values)}")
@@ -99,7 +97,6 @@ def dice_plot(per_case: Mapping[str, Rows]) -> Figure:
     place.tick_params(axis="y", length=0)
     place.set(xlim=(-0.02, 1.02), ylim=(len(per_case) - 0.45, -0.6), xlabel="Dice coefficient")
     place.grid(visible=False, axis="y")
-    figure.tight_layout(pad=0.6)
     return figure
 
 
@@ -123,7 +120,7 @@ def _volumes(place: Axes, top: float) -> None:
     place.set_yscale("symlog", linthresh=1, linscale=0.5)
     place.set(xlim=(-0.15, top), ylim=(-0.15, top))
     for axis in (place.xaxis, place.yaxis):
-        axis.set_major_locator(FixedLocator([t for t in _TICKS_ML if t <= top]))
+        axis.set_major_locator(FixedLocator([t for t in (0, 1, 3, 10, 30, 100, 300, 1000) if t <= top]))
         axis.set_minor_locator(NullLocator())
         axis.set_major_formatter(FuncFormatter(lambda v, _: f"{v:g}"))
     place.set_aspect("equal", adjustable="box")
@@ -149,8 +146,7 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     Units: none, 0 to 1. Args: curves: bins as ``Reliability.curve`` holds them, by method.
     Source: DeGroot 1983, doi:10.2307/2987588.
     """
-    figure = blank(3.6, 3.5)
-    (place,) = plot_axes(figure, 1, 1)
+    figure, (place,) = plot_axes(3.6, 3.5)
     place.plot([0, 1], [0, 1], color=INK, alpha=0.55, linewidth=1, linestyle=(0, (5, 3)))
     for index, (name, curve) in enumerate(curves.items()):
         filled = [item for item in curve if item["voxels"]]
@@ -161,7 +157,6 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
     place.set_aspect("equal", adjustable="box")
     if len(curves) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
-    figure.tight_layout(pad=0.6)
     return figure
 
 
@@ -181,5 +176,4 @@ def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
         limits = "" if result["sd_ml"] is None else f", {result['lower_ml']:.1f} to {result['upper_ml']:.1f}"
         bias = "–" if result["bias_ml"] is None else f"{result['bias_ml']:+.1f} ml{limits}"
         _entitle(place, name, f"bias {bias}")
-    figure.tight_layout(pad=0.6)
     return figure

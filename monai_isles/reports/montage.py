@@ -20,9 +20,6 @@ from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, on_sc
 from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 
-_LEVELS = 32
-_ANATOMY_TOP = 99.5
-
 
 @dataclass(frozen=True)
 class Panel:
@@ -40,7 +37,7 @@ class Panel:
     @property
     def colours(self) -> Colormap:
         """Return the colour map in few steps, which keeps the file small; voxels outside the brain are black."""
-        return colormaps[self.cmap].resampled(_LEVELS).with_extremes(bad="black")
+        return colormaps[self.cmap].resampled(32).with_extremes(bad="black")
 
     def screen_slice(self, k: int, box: tuple[slice, slice]) -> np.ndarray:
         """Return slice ``k`` in screen orientation, NaN outside the shown part. Shapes: (rows, columns)."""
@@ -75,7 +72,7 @@ def drawn_keys(keys: Sequence[str]) -> list[str]:
 def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
     images = case.images
     for key in (key for key in ANATOMY if key in images):
-        window = LOOKS["ct"].window if key == "ct" else (0.0, _high(images[key], _ANATOMY_TOP))
+        window = LOOKS["ct"].window if key == "ct" else (0.0, _high(images[key], 99.5))
         yield Panel(_title(case, key), images[key], window, "gray", MODALITIES[key].unit, outlines=False)
     for key, image in case.synthetic.items():
         yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")

@@ -34,8 +34,6 @@ if TYPE_CHECKING:
 
     from monai_isles.reports.gather import Cohort
 
-CASE_SLICES, COHORT_SLICES = 6, 4
-_MOSAIC_BYTES = 80_000
 _SOFTWARE = ("monai_isles", "python", "monai", "torch", "numpy")
 
 
@@ -67,12 +65,12 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
     mosaics = {}
     for panel in panels(case) if case.masks else ():
         title = panel.title.partition("\n")[0]
-        png = png_bytes(map_mosaic(case, panel), max_bytes=_MOSAIC_BYTES)
+        png = png_bytes(map_mosaic(case, panel))
         mosaics[title] = picture(png, f"{case.name}, {title}, slices", 760)
     return {
         "title": case.name,
         "simulated": case.simulated,
-        "case": sheet_of(case, most_slices=CASE_SLICES),
+        "case": sheet_of(case, most_slices=6),
         "data": page_data(case) if case.masks else None,
         "masks": [{"name": n, "label": MASKS[n][0], "colour": MASKS[n][1]} for n in outline_masks(case)],
         "table": perfusion_table(case.result),
@@ -90,7 +88,7 @@ def _case_facts(case: CaseView) -> dict[str, Any]:
 def cohort_page(cohort: Cohort, out: str | Path) -> None:
     """Write the page of a cohort: methods side by side, figures, every case with its slices, provenance."""
     sheets = [
-        sheet_of(case, anchor=f"case-{index}", most_slices=COHORT_SLICES, mirrored=cohort.mirrored)
+        sheet_of(case, anchor=f"case-{index}", most_slices=4, mirrored=cohort.mirrored)
         for index, case in enumerate(cohort.cases, start=1)
     ]
     curves = None

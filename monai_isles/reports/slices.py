@@ -10,10 +10,8 @@ from monai_isles.modalities import PERFUSION_MAPS
 
 ANATOMY = ("ct", "flair", "t1", "t1c", "t2", "dwi", "adc")
 MAPS = ("cbf", "cbv", "mtt", "ttp", "tmax")
-MARGIN_MM = 12.0
 AIR_HU = -300.0
 DEEP, DEEP_SLICES = 32, 14
-_NOISE = 0.1
 
 
 def chosen_slices(
@@ -85,7 +83,7 @@ def head(images: Mapping[str, np.ndarray], shape: Sequence[int]) -> np.ndarray:
     for key in (key for key in ANATOMY if key in images):
         bright = images[key] > 0
         if bright.any():
-            inside |= images[key] > _NOISE * np.percentile(images[key][bright], 99)
+            inside |= images[key] > 0.1 * np.percentile(images[key][bright], 99)
     return inside
 
 
@@ -106,5 +104,5 @@ def on_screen(volume: np.ndarray, k: int, box: tuple[slice, slice]) -> np.ndarra
 
 def _around(line: np.ndarray, spacing: float) -> slice:
     first, last = np.flatnonzero(line)[[0, -1]]
-    margin = int(np.ceil(MARGIN_MM / spacing))
+    margin = int(np.ceil(12.0 / spacing))
     return slice(max(0, int(first) - margin), min(line.size, int(last) + 1 + margin))

@@ -17,12 +17,11 @@ import pandas as pd
 from monai_isles.data.study import is_simulated
 from monai_isles.io.publish import publish, publish_text
 from monai_isles.io.runs import read_record, versions
-from monai_isles.reports.canvas import SERIES, blank, plot_axes
+from monai_isles.reports.canvas import SERIES, plot_axes
 from monai_isles.reports.page import environment, plot
 
 TABLE, PARQUET, PAGE, METHODS = "results.csv", "results.parquet", "studies.html", "methods.md"
 FAR, FEWEST = 3.5, 8
-_CODE = re.compile(r"^(E-[A-Z]+-\d+)")
 _log = logging.getLogger(__name__)
 
 
@@ -100,7 +99,7 @@ def _flags(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the text of each kind of remark of a study."""
     results = {str(item["code"]): str(item["text"]) for item in result.get("quality") or ()}
     for line in map(str, result.get("remarks") or ()):
-        code = _CODE.match(line)
+        code = re.match(r"(E-[A-Z]+-\d+)", line)
         results[code.group(1) if code else "remark"] = line
     return results
 
@@ -174,11 +173,9 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
         values = np.array([float(row[column.name]) for row in rows if row[column.name] is not None])
         if len(values) < 2:
             continue
-        figure = blank(3.1, 2.0)
-        (axes,) = plot_axes(figure, 1, 1)
+        figure, (axes,) = plot_axes(3.1, 2.0, pad=0.9)
         axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
         axes.set(xlabel=column.label, ylabel="studies")
-        figure.tight_layout(pad=0.9)
         quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
         caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."
         plots.append(plot(figure, f"Histogram of {column.label}", caption))
@@ -186,7 +183,6 @@ def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
 
 
 _DOI = re.compile(r"doi:\s*(10\.\S+?)[.,;]?(?:\s|$)", re.IGNORECASE)
-_OF_METHOD = {"bayes": "boutelier2012", "learned": "boutelier2012"}
 
 
 def methods_text(
@@ -196,7 +192,8 @@ def methods_text(
     settings = _common([(result.get("source") or {}).get("settings") or {} for result in results])
     cuts = _common([result.get("perfusion") or {} for result in results])
     versions = {name: text for name, text in (record.get("versions") or {}).items() if text != "not installed"}
-    cases, maps_key = record.get("cases") or {}, _OF_METHOD.get(str(settings.get("method")), "wu2003")
+    cases, bayes = record.get("cases") or {}, settings.get("method") in ("bayes", "learned")
+    maps_key = "boutelier2012" if bayes else "wu2003"
     cited = ["monai", *([maps_key, "bridge2022"] if "method" in settings else [])]
     cited += ["campbell2011", "albers2018"] if "core_rcbf" in cuts else []
     keys = "; ".join(f"@bundle{n}" for n in range(1, len(references) + 1))

@@ -18,7 +18,6 @@ from monai_isles.reports.views import LOOKS, MASKS, CaseView, Look
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
 MOST_SLICES, MOST_PIXELS = 48, 320
-_COLOURS = 256
 
 
 def page_data(view: CaseView) -> dict[str, object]:
@@ -87,7 +86,7 @@ def _stage(key: str, look: Look) -> dict[str, object]:
 
     (low, high), table = look.span, b""
     if look.colours:
-        table = np.rint(255 * colormaps[look.colours](np.linspace(0, 1, _COLOURS))[:, :3]).astype(np.uint8).tobytes()
+        table = np.rint(255 * colormaps[look.colours](np.linspace(0, 1, 256))[:, :3]).astype(np.uint8).tobytes()
     facts = {"key": key, "title": look.title, "unit": MODALITIES[key].unit, "low": low, "high": high}
     return facts | {"window": look.window, "tops": look.tops, "colours": base64.b64encode(table).decode("ascii")}
 

@@ -16,10 +16,8 @@ from monai_isles.transforms.mirror import Grid, Mirror, axis_of, reflection, sam
 TISSUE = 0.1
 SCAN_DEG = {2: (np.linspace(-32.0, 32.0, 33),), 3: (np.linspace(-30.0, 30.0, 11),) * 2}
 CELLS = {2: 64, 3: 24}
-_STARTS, _ITK_STEPS = 3, 200
 _RIM_MM, _REACH_MM = 60.0, 3.0
 _FLAT_PER_MM = 0.005
-_MOST_POINTS = 60_000
 
 
 def coarse_mirrors(image: np.ndarray, grid: Grid) -> tuple[list[Mirror], float]:
@@ -38,7 +36,7 @@ def coarse_mirrors(image: np.ndarray, grid: Grid) -> tuple[list[Mirror], float]:
     table = best.reshape([len(axis) for axis in axes])
     # Local maxima over neighbouring tilts: one start a valley, not three from the same one.
     peaks = np.flatnonzero(table >= ndimage.maximum_filter(table, 3, mode="constant", cval=-np.inf))
-    ranked = peaks[np.argsort(-best[peaks])][:_STARTS]
+    ranked = peaks[np.argsort(-best[peaks])][:3]
     mirrors = [reflection(tilts[k], offsets_mm[scores[k].argmax()]) for k in ranked]
     return mirrors, float(best.max() - best.min())
 
@@ -97,7 +95,7 @@ class Level:
         slopes = np.gradient(smooth, *grid.spacing_mm, axis=tuple(axes))
         inside = np.flatnonzero(ndimage.binary_dilation((smooth > TISSUE).any(axis=-1), iterations=2))
         # More points change the fit by less than its own error and cost time in proportion.
-        inside = inside[:: 1 + len(inside) // _MOST_POINTS]
+        inside = inside[:: 1 + len(inside) // 60_000]
         channels = np.concatenate([smooth, *slopes], axis=-1)
         return cls(grid, channels, grid.points()[inside], channels.reshape(-1, channels.shape[-1])[inside])
 
@@ -231,7 +229,7 @@ def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any) -> None:
         LearningRate=1.0,
         MinimumStepLength=1e-3,
         RelaxationFactor=0.6,
-        NumberOfIterations=_ITK_STEPS,
+        NumberOfIterations=200,
         ReturnBestParametersAndValue=True,
     )
     optimiser.SetScalesEstimator(itk.RegistrationParameterScalesFromPhysicalShift[type(metric)].New(Metric=metric))

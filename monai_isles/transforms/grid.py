@@ -20,7 +20,6 @@ from monai_isles.io.read import Image
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import LABEL, MEASURED_MAPS
 
-FRAME = "frame_of_reference"
 _GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine", "native_shape", "filename_or_obj")
 
 
@@ -70,7 +69,7 @@ class ResampleLiked(MapTransform):
             grid = _grid_of(image)
             if grid[1] == wanted[1] and displacement_vox(wanted[0], *grid) < SAME_GRID_VOX:
                 continue
-            frames = [str(item.meta.get(FRAME, "")) for item in (image, reference)]
+            frames = [str(item.meta.get("frame_of_reference", "")) for item in (image, reference)]
             if self.allow or out.get(RESAMPLE) is True or (frames[0] and frames[0] == frames[1]):
                 out[key] = _move(str(key), image, reference, where)
             elif self.refuse:

@@ -64,9 +64,6 @@ def times_of(series: Tensor) -> np.ndarray:
     return np.arange(len(series)) * float(meta["dt_s"])
 
 
-NO_RISE, NO_FALL, CROSSED = "no_rise", "no_fall", "crossed"
-
-
 @dataclass(frozen=True)
 class Window:
     """Hold the first and the last frame of the perfusion stage (both included) and the fallbacks used.
@@ -106,11 +103,11 @@ def perfusion_window(curve: np.ndarray, k: int = 5, *, where: str = "") -> Windo
     change = np.diff(q)
     # runs of k changes are contrast; single ones are noise
     rises, falls = (np.flatnonzero(sliding_window_view(run, k).all(1)) for run in (change > 0, change < 0))
-    fallbacks = ([] if rises.size else [NO_RISE]) + ([] if falls.size else [NO_FALL])
+    fallbacks = ([] if rises.size else ["no_rise"]) + ([] if falls.size else ["no_fall"])
     t_s = int(rises[0]) if rises.size else 0
     t_e = int(falls[-1]) + k if falls.size else q.size - 1  # the stage ends with the last run of falls
     if t_s >= t_e:
-        return Window(0, q.size - 1, (*fallbacks, CROSSED))
+        return Window(0, q.size - 1, (*fallbacks, "crossed"))
     return Window(t_s, t_e, tuple(fallbacks))
 
 

@@ -116,9 +116,6 @@ def _draw_lacune(rng: np.random.Generator) -> tuple[np.ndarray, float, float]:
     return np.array(centre, np.float32), float(rng.uniform(2.5, 4.5)), float(rng.uniform(0.4, 0.75))
 
 
-_SPES_VESSELS = ("ica", "m1", "m2_superior", "m2_inferior")
-
-
 class BrainIschaemia(Ischaemia):
     """Order the voxels of a whole head by ischaemia, with cerebellum and brainstem separate."""
 
@@ -136,7 +133,7 @@ def draw_mri_stroke(rng: np.random.Generator, *, lesion_ml: float, kind: MriKind
     """Draw an occlusion for the lesion volume; SPES patients have one of the middle cerebral artery."""
     stroke = draw_stroke(rng, lesion_ml=lesion_ml, level_mm=22.0, height_mm=32.0)
     # SPES enrolled occlusions of the middle cerebral artery only.
-    while kind.name == "spes" and stroke.occlusion not in _SPES_VESSELS:
+    while kind.name == "spes" and stroke.occlusion not in ("ica", "m1", "m2_superior", "m2_inferior"):
         stroke = draw_stroke(rng, lesion_ml=lesion_ml, level_mm=22.0, height_mm=32.0)
     if kind.name == "spes":
         return replace(stroke, reopened=0.0)
