@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, before_contrast, haemodynamics, scan_slab
+from monai_isles.phantom.ct.scan import Acquisition, CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient
 from monai_isles.phantom.dataset import MOST_SLICES, plan
 
@@ -39,9 +39,8 @@ def case_with_truth(
     """Return the case of ``make_case`` and its truth; with ``scan=False`` only the truth is simulated."""
     wanted = plan(number, seed=seed, max_slices=max_slices)[-1]
     patient = make_patient(wanted.index, seed=seed)
-    slab, protocol = patient.slabs[wanted.slab], patient.protocol
-    tissues, true = slab.tissues, haemodynamics(patient, slab, seed=seed)
-    options = before_contrast(patient, wanted.slab, seed=seed)[2]
+    protocol, acquired = patient.protocol, Acquisition(patient, wanted.slab, seed=seed)
+    tissues, true = acquired.slab.tissues, acquired.true
     maps = {"cbf": true.cbf, "cbv": true.cbv, "mtt": true.mtt_s, "delay": true.delay_s}
     filled: dict[str, Any] = {name: tissues.fill(values.astype(np.float32)) for name, values in maps.items()}
     truth = TruePerfusion(
@@ -49,8 +48,8 @@ def case_with_truth(
         matter=tissues.gm + tissues.wm,
         artery=tissues.artery,
         vein=tissues.vein,
-        blood_hu=options.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
-        path_mm=options.path_px * np.array(protocol.spacing_mm[:2]),
-        acquisition=options,
+        blood_hu=acquired.bolus.curve(np.arange(protocol.frames) * protocol.dt_s),
+        path_mm=acquired.path_px * np.array(protocol.spacing_mm[:2]),
+        acquisition=acquired,
     )
     return (scan_slab(patient, wanted.slab, seed=seed) if scan else None), truth

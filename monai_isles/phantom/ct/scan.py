@@ -14,7 +14,6 @@ from monai_isles.phantom.atlas import SmoothField
 from monai_isles.phantom.ct.anatomy import brain_of, landmark_pairs, static_hu
 from monai_isles.phantom.ct.kinetics import (
     RESIDUES,
-    Bolus,
     TissueCurves,
     draw_bolus,
     drift,
@@ -58,34 +57,19 @@ class Haemodynamics:
     drop: np.ndarray
 
 
-@dataclass(frozen=True)
-class Acquisition:
-    """Hold the parameters of one scan: the bolus, the residue function ``kind``, noise and movement.
-
-    Shapes: ``path_px`` (T, 2).  Units: HU, voxels.
-    """
-
-    bolus: Bolus
-    kind: str
-    sd_hu: float
-    path_px: np.ndarray
-
-
 def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: its images and their truth."""
-    slab = patient.slabs[section]
-    true = haemodynamics(patient, slab, seed=seed)
-    rng, static, options = before_contrast(patient, section, seed=seed)
-    label = patient.lesion(slab)
-    series = _series(rng, patient, slab, true, static, options)
-    measured = dress_maps(_measure(patient, slab, series), patient.variety)
-    ct = _plain_ct(rng, patient, slab, static, true)
-    images = {"ct": pad_ct(ct, patient.variety), **measured, "dwi": _dwi(rng, patient, slab)}
-    box = field_of_view(ct, patient.variety, slab.grid.spacing_mm[0])
+    scan, varied = Acquisition(patient, section, seed=seed), patient.variety
+    slab, label = scan.slab, patient.lesion(scan.slab)
+    series = scan.series()
+    measured = dress_maps(_measure(patient, slab, series), varied)
+    ct = scan.plain_ct()
+    images = {"ct": pad_ct(ct, varied), **measured, "dwi": scan.dwi()}
+    box = field_of_view(ct, varied, slab.grid.spacing_mm[0])
     first, middle = np.array([side.start for side in box]), slab.grid.middle()[:2]
     last = np.array([side.stop for side in box]) - 1
     off_mm = ((first + last) / 2 - middle) * slab.grid.spacing_mm[0]
-    truth = _truth(patient, slab, label[box], options.kind)
+    truth = scan.truth(label[box])
     truth["landmarks_vox"] = np.round(landmark_pairs(slab.pose, slab.grid) - [*first, 0], 4).tolist()
     return CaseArrays(
         images={name: image[box] for name, image in images.items()},
@@ -93,7 +77,7 @@ def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
         label=label[box],
         spacing_mm=slab.grid.spacing_mm,
         dt_s=patient.protocol.dt_s,
-        truth=truth | {"maps": patient.variety.method, "variety": patient.variety.facts()},
+        truth=truth | {"maps": varied.method, "variety": varied.facts()},
         centre_mm=(float(off_mm[0]), float(off_mm[1])),
     )
 
@@ -107,25 +91,6 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray) -> PerfusionMaps:
         mask = None if np.count_nonzero(result & true) >= 0.7 * true.sum() else true
     prepared = prepare_series(series, dt_s=patient.protocol.dt_s, spacing_mm=spacing_mm, mask=mask)
     return measured_maps(prepared, method=varied.method, truncation=varied.setting, smoothing_mm=varied.smoothing_mm)
-
-
-def before_contrast(
-    patient: Patient, section: int, *, seed: int
-) -> tuple[np.random.Generator, np.ndarray, Acquisition]:
-    """Return the random draws of a scan, made up to its first frame, its CT without noise, and how it is acquired."""
-    slab, rng = patient.slabs[section], np.random.default_rng([seed, 9, patient.index, section])
-    static = static_hu(slab.tissues) + slab.tissues.fill(slab.signs.hu) * (slab.tissues.gm + slab.tissues.wm)
-    if patient.distractors.streak:
-        static = static + slab.tissues.fill(streak(rng, slab.tissues.head_mm, patient.distractors.streak_side))
-    varied, spacing_mm, protocol = patient.variety, slab.grid.spacing_mm[0], patient.protocol
-    worst = (slab.depth > patient.core_level) & slab.solid  # bleeding occurs in the core
-    static = static + change_static(varied, slab.tissues, worst, np.random.default_rng([seed, 16, patient.index]))
-    static = sharpen(static, varied.reconstruction, spacing_mm)
-    kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
-    bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
-    sd_hu = varied.noise * rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
-    path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
-    return rng, static, Acquisition(bolus, kind, sd_hu, path_px)
 
 
 def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
@@ -154,78 +119,91 @@ def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
     )
 
 
-def _series(
-    rng: np.random.Generator,
-    patient: Patient,
-    slab: Slab,
-    true: Haemodynamics,
-    static: np.ndarray,
-    acquisition: Acquisition,
-) -> np.ndarray:
-    protocol, tissues = patient.protocol, slab.tissues
-    time_s = np.arange(protocol.frames) * protocol.dt_s
-    curves = TissueCurves(acquisition.bolus, acquisition.kind, time_s)
-    artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
-    rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
-    late = np.clip(true.delay_s - 2.5, 0, None)
-    # Vessels behind the occlusion fill late and less.
-    rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
-    series = np.empty((protocol.frames, *slab.grid.shape), np.int16)
-    for t in range(protocol.frames):
-        frame = shift_image(static + tissues.fill(rise[:, t]), acquisition.path_px[t])
-        series[t] = _record(rng, patient, slab, frame, acquisition.sd_hu)
-    return series
+class Acquisition:
+    """Scan one slab: the bolus, the residue function ``kind``, noise and movement are drawn first, then image by image.
 
+    Shapes: ``static``, the CT before contrast without noise, (H, W, D); ``path_px`` (T, 2).  Units: HU, voxels.
+    """
 
-def _record(rng: np.random.Generator, patient: Patient, slab: Slab, image: np.ndarray, sd_hu: float) -> np.ndarray:
-    """Return the HU (H, W, D) int16 that the scanner records of a noiseless image."""
-    h, w, d = slab.grid.shape
-    cutoff_per_mm = patient.variety.reconstruction.cutoff_per_mm
-    noise = scanner_noise(rng, (d, h, w), sd_hu, slab.grid.spacing_mm[0], cutoff_per_mm).transpose(1, 2, 0)
-    return np.rint(np.clip(image + noise, -1024, 3071)).astype(np.int16)
+    def __init__(self, patient: Patient, section: int, *, seed: int) -> None:
+        self.patient, self.slab = patient, patient.slabs[section]
+        self.true = haemodynamics(patient, self.slab, seed=seed)
+        self.rng = rng = np.random.default_rng([seed, 9, patient.index, section])
+        slab, tissues, protocol = self.slab, self.slab.tissues, patient.protocol
+        static = static_hu(tissues) + tissues.fill(slab.signs.hu) * (tissues.gm + tissues.wm)
+        if patient.distractors.streak:
+            static = static + tissues.fill(streak(rng, tissues.head_mm, patient.distractors.streak_side))
+        worst = (slab.depth > patient.core_level) & slab.solid  # bleeding occurs in the core
+        bleeding = np.random.default_rng([seed, 16, patient.index])
+        static = static + change_static(patient.variety, tissues, worst, bleeding)
+        self.static = sharpen(static, patient.variety.reconstruction, slab.grid.spacing_mm[0])
+        self.kind = str(np.random.default_rng([seed, 11, patient.index]).choice(RESIDUES, p=[0.35, 0.2, 0.45]))
+        self.bolus = draw_bolus(rng, duration_s=float((protocol.frames - 1) * protocol.dt_s))
+        self.sd_hu = patient.variety.noise * rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
+        self.path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
 
+    def series(self) -> np.ndarray:
+        """Return the contrast series (T, H, W, D) int16."""
+        protocol, tissues, true = self.patient.protocol, self.slab.tissues, self.true
+        curves = TissueCurves(self.bolus, self.kind, np.arange(protocol.frames) * protocol.dt_s)
+        artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
+        rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
+        late = np.clip(true.delay_s - 2.5, 0, None)
+        # Vessels behind the occlusion fill late and less.
+        rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
+        series = np.empty((protocol.frames, *self.slab.grid.shape), np.int16)
+        for t in range(protocol.frames):
+            frame = shift_image(self.static + tissues.fill(rise[:, t]), self.path_px[t])
+            series[t] = self._record(frame, self.sd_hu)
+        return series
 
-def _plain_ct(
-    rng: np.random.Generator, patient: Patient, slab: Slab, static: np.ndarray, true: Haemodynamics
-) -> np.ndarray:
-    tissues, stroke = slab.tissues, patient.stroke
-    matter = tissues.gm + tissues.wm
-    # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
-    oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((true.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
-    early = tissues.fill(oedema.astype(np.float32)) * matter
-    return _record(rng, patient, slab, static - early, rng.uniform(1.8, 3.0) * patient.variety.noise)
+    def _record(self, image: np.ndarray, sd_hu: float) -> np.ndarray:
+        """Return the HU (H, W, D) int16 that the scanner records of a noiseless image."""
+        (h, w, d), spacing_mm = self.slab.grid.shape, self.slab.grid.spacing_mm[0]
+        cutoff_per_mm = self.patient.variety.reconstruction.cutoff_per_mm
+        noise = scanner_noise(self.rng, (d, h, w), sd_hu, spacing_mm, cutoff_per_mm).transpose(1, 2, 0)
+        return np.rint(np.clip(image + noise, -1024, 3071)).astype(np.int16)
 
+    def plain_ct(self) -> np.ndarray:
+        """Return the plain CT (H, W, D) int16."""
+        tissues, stroke, drop = self.slab.tissues, self.patient.stroke, self.true.drop
+        # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
+        oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
+        early = tissues.fill(oedema.astype(np.float32)) * (tissues.gm + tissues.wm)
+        return self._record(self.static - early, self.rng.uniform(1.8, 3.0) * self.patient.variety.noise)
 
-def _dwi(rng: np.random.Generator, patient: Patient, slab: Slab) -> np.ndarray:
-    tissues, signs = slab.tissues, slab.signs
-    level = patient.lesion_level if patient.variety.lesion else np.inf
-    bright = soft_step((slab.later - level) / 0.06)
-    base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
-    base = base - 70.0 * tissues.fill(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.fill(signs.rarefied)
-    signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)
-    sigma = 1.0 / slab.grid.spacing_mm[0]
-    signal = ndimage.gaussian_filter(signal, (sigma, sigma, 0))
-    signal = ndimage.shift(signal, (*rng.normal(0, 0.4, 2), 0), order=1)
-    # Magnitude images: Rician noise.
-    noise = rng.normal(0, rng.uniform(4, 8), (2, *signal.shape))
-    return np.rint(np.hypot(signal + noise[0], noise[1])).astype(np.int16)
+    def dwi(self) -> np.ndarray:
+        """Return the later DWI (H, W, D) int16."""
+        tissues, signs, rng = self.slab.tissues, self.slab.signs, self.rng
+        level = self.patient.lesion_level if self.patient.variety.lesion else np.inf
+        bright = soft_step((self.slab.later - level) / 0.06)
+        base = 125.0 * tissues.gm + 100.0 * tissues.wm + 35.0 * tissues.csf + 8.0 * tissues.scalp
+        base = base - 70.0 * tissues.fill(signs.scar) * (tissues.gm + tissues.wm) + 12.0 * tissues.fill(signs.rarefied)
+        signal = base + rng.uniform(90, 160) * bright * (tissues.gm + tissues.wm)
+        sigma = 1.0 / self.slab.grid.spacing_mm[0]
+        signal = ndimage.gaussian_filter(signal, (sigma, sigma, 0))
+        signal = ndimage.shift(signal, (*rng.normal(0, 0.4, 2), 0), order=1)
+        # Magnitude images: Rician noise.
+        noise = rng.normal(0, rng.uniform(4, 8), (2, *signal.shape))
+        return np.rint(np.hypot(signal + noise[0], noise[1])).astype(np.int16)
 
-
-def _truth(patient: Patient, slab: Slab, label: np.ndarray, kind: str) -> dict[str, object]:
-    stroke, has_lesion = patient.stroke, patient.variety.lesion
-    return asdict(slab.pose) | {
-        "side": stroke.side_name if has_lesion else "none",
-        "occlusion": stroke.occlusion if has_lesion else "none",
-        "onset_h": stroke.onset_h,
-        "reopened": stroke.reopened,
-        "residue": kind,
-        "core_delay_s": stroke.delay_s,
-        "core_flow_drop": stroke.core_flow_drop,
-        "core_ml": patient.region_ml(slab, patient.core_level),
-        "penumbra_ml": patient.region_ml(slab, patient.penumbra_level),
-        "lesion_ml": float(np.count_nonzero(label) * slab.grid.voxel_ml),
-        "distractors": patient.distractors.names(),
-        "spacing_mm": list(slab.grid.spacing_mm),
-        "dt_s": patient.protocol.dt_s,
-        "frames": patient.protocol.frames,
-    }
+    def truth(self, label: np.ndarray) -> dict[str, object]:
+        """Return the facts about the scan, whose lesion in the field of view is ``label``."""
+        patient, slab = self.patient, self.slab
+        stroke, has_lesion = patient.stroke, patient.variety.lesion
+        return asdict(slab.pose) | {
+            "side": stroke.side_name if has_lesion else "none",
+            "occlusion": stroke.occlusion if has_lesion else "none",
+            "onset_h": stroke.onset_h,
+            "reopened": stroke.reopened,
+            "residue": self.kind,
+            "core_delay_s": stroke.delay_s,
+            "core_flow_drop": stroke.core_flow_drop,
+            "core_ml": patient.region_ml(slab, patient.core_level),
+            "penumbra_ml": patient.region_ml(slab, patient.penumbra_level),
+            "lesion_ml": float(np.count_nonzero(label) * slab.grid.voxel_ml),
+            "distractors": patient.distractors.names(),
+            "spacing_mm": list(slab.grid.spacing_mm),
+            "dt_s": patient.protocol.dt_s,
+            "frames": patient.protocol.frames,
+        }
