@@ -15,7 +15,6 @@ from monai_isles.io.publish import publish
 from monai_isles.reports.canvas import png_bytes
 from monai_isles.reports.gather import find_sources, load_view, read_scores
 from monai_isles.reports.montage import case_montage
-from monai_isles.reports.slices import chosen_slices
 
 
 def main(argv: Sequence[str] | None = None) -> None:
@@ -33,7 +32,7 @@ def main(argv: Sequence[str] | None = None) -> None:
     view = load_view(source, simulated=scores.simulated)
     slices = [int(np.argmax(view.truth.sum((0, 1))))]
     if args.slices > 1:
-        slices = chosen_slices(view.lesion, view.truth, view.probability, most=args.slices)
+        slices = view.chosen_slices(args.slices)
     picture = png_bytes(case_montage(view, slices), max_bytes=200_000)
     publish(args.out, lambda tmp: tmp.write_bytes(picture))
 

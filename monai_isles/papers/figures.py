@@ -17,8 +17,7 @@ from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.canvas import INK, SERIES, plot_axes
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, outline, set_titles, write
-from monai_isles.reports.slices import even_indices, on_screen
-from monai_isles.reports.views import SYNTHETIC
+from monai_isles.reports.views import SYNTHETIC, even_indices, on_screen
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -12,8 +12,7 @@ from monai_isles import __version__
 from monai_isles.reports.canvas import blank, pixels
 from monai_isles.reports.montage import case_montage
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
-from monai_isles.reports.slices import even_indices
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.views import CaseView, even_indices
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5

@@ -15,8 +15,7 @@ from matplotlib.ticker import MaxNLocator
 from monai_isles.errors import refused
 from monai_isles.reports.canvas import INK, SERIES, blank, plot_axes
 from monai_isles.reports.montage import LIGHT, letter_sides
-from monai_isles.reports.slices import on_screen
-from monai_isles.reports.views import LOOKS, CaseView
+from monai_isles.reports.views import LOOKS, CaseView, on_screen
 
 Curve = Sequence[Mapping[str, float]]
 _FIX = "give the curves.csv that training wrote: one row an epoch, numbers only"

@@ -16,8 +16,7 @@ from matplotlib.patheffects import withStroke
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import blank
-from monai_isles.reports.slices import ANATOMY, MAPS, brain, even_indices, on_screen
-from monai_isles.reports.views import LOOKS, MASKS, SYNTHETIC, CaseView
+from monai_isles.reports.views import ANATOMY, LOOKS, MAPS, MASKS, SYNTHETIC, CaseView, even_indices, on_screen
 from monai_isles.transforms.mirror import Grid, Mirror, apply_mirror
 
 
@@ -52,8 +51,7 @@ def panels(case: CaseView) -> list[Panel]:
     its percentile there; uncertainty from 0 to its 99.9th percentile, at least 0.05; a synthetic pseudo-DWI 0 to 1, as
     the true one is scaled for training.
     """
-    inside = brain(case.images, case.lesion.shape)
-    columns = list(_images(case, inside))
+    inside, columns = case.brain, list(_images(case))
     if case.probability is not None:
         columns.append(Panel("lesion probability", case.probability, (0.0, 1.0), "viridis", inside=inside))
     if case.uncertainty is not None:
@@ -69,7 +67,7 @@ def drawn_keys(keys: Sequence[str]) -> list[str]:
     return [key for key in (*ANATOMY, *MAPS) if key in keys]
 
 
-def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
+def _images(case: CaseView) -> Iterator[Panel]:
     images = case.images
     for key in (key for key in ANATOMY if key in images):
         window = LOOKS["ct"].window if key == "ct" else (0.0, _high(images[key], 99.5))
@@ -79,9 +77,9 @@ def _images(case: CaseView, inside: np.ndarray) -> Iterator[Panel]:
     for key in (key for key in MAPS if key in images):
         # The usual window, or another one if the values show that the map is in another unit.
         look, unit = LOOKS[key], MODALITIES[key].unit
-        top = _high(images[key], look.percentile, inside)
+        top = _high(images[key], look.percentile, case.brain)
         window = look.window if look.window[1] / 4 <= top <= 4 * look.window[1] else (0.0, top)
-        yield Panel(_title(case, key), images[key], window, look.colours, unit, inside=inside)
+        yield Panel(_title(case, key), images[key], window, look.colours, unit, inside=case.brain)
 
 
 def _title(case: CaseView, key: str) -> str:
@@ -179,11 +177,10 @@ def mirrored_montage(case: CaseView, k: int) -> Figure:
     """
     read, made = case.result.get("modalities") or case.images, case.result["registration"]
     seen = replace(case, images={key: image for key, image in case.images.items() if key in read}, synthetic={})
-    inside = brain(seen.images, case.lesion.shape)
     mirror = Mirror(np.array(made["matrix"], float), np.array(made["shift_mm"], float))
     spacing_mm = case.spacing_mm[: len(mirror.shift_mm)]
-    twin_inside = apply_mirror(inside.astype(np.float32), mirror, spacing_mm) > 0
-    columns = [replace(panel, inside=inside, outlines=True) for panel in _images(seen, inside)]
+    twin_inside = apply_mirror(seen.brain.astype(np.float32), mirror, spacing_mm) > 0
+    columns = [replace(panel, inside=seen.brain, outlines=True) for panel in _images(seen)]
     twins = [replace(c, volume=apply_mirror(c.volume, mirror, spacing_mm), inside=twin_inside) for c in columns]
     axes = black_grid(2, len(columns), _panel_height_in(case), head_in=3 * _LINE_IN)
     ends = _midline(mirror, case, k)

@@ -17,8 +17,7 @@ from monai_isles.reports.canvas import MAX_BYTES, data_uri, png_bytes
 from monai_isles.reports.curves import stage_curves, stage_text
 from monai_isles.reports.figures import number
 from monai_isles.reports.montage import case_montage, mirrored_montage, panels
-from monai_isles.reports.slices import chosen_slices, even_indices, shown_slices
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.views import CaseView, even_indices
 
 _NONE = "–"
 STUDY_SLICES = 16
@@ -36,7 +35,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
     numbers, result, drawn, stage = _numbers(case), case.result, None, None
     read = result.get("modalities") or case.images
     if mirrored and result.get("registration") and set(case.images) & set(read):  # with a series alone no image was
-        (k,) = chosen_slices(case.lesion, case.truth, case.probability, most=1)
+        (k,) = case.chosen_slices(1)
         alt = f"{case.name}, slice {k + 1} of {case.lesion.shape[2]}: images above, the same mirrored below"
         png = png_bytes(mirrored_montage(case, k), max_bytes=_MOST_BYTES)
         drawn = picture(png, alt, 125 * len(case.images))
@@ -145,7 +144,7 @@ def _pictures(case: CaseView, most: int) -> list[SimpleNamespace]:
     if case.masks:
         slices, page_bytes = even_indices(case.lesion.shape[2], STUDY_SLICES), _BESIDE_MOSAICS_BYTES
     else:
-        slices = shown_slices(case.lesion, case.truth, case.probability, case.images, most=most)
+        slices = case.shown_slices(most)
         page_bytes = _PAGE_BYTES
     columns = panels(case)
     count = len(columns) + 1

@@ -13,8 +13,7 @@ from markupsafe import Markup
 
 from monai_isles.modalities import MODALITIES
 from monai_isles.reports.canvas import data_uri
-from monai_isles.reports.slices import even_indices, on_screen
-from monai_isles.reports.views import LOOKS, MASKS, CaseView, Look
+from monai_isles.reports.views import LOOKS, MASKS, CaseView, Look, even_indices, on_screen
 
 WINDOWS = {"brain": (40, 80), "stroke": (35, 30), "subdural": (75, 215)}
 MOST_SLICES, MOST_PIXELS = 48, 320

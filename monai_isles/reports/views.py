@@ -1,4 +1,4 @@
-"""Hold the content of a page of one case, and how its images are shown."""
+"""Hold the content of a page of one case: how its images are shown, in which slices, crop and orientation."""
 
 from __future__ import annotations
 
@@ -10,8 +10,11 @@ from typing import Any
 import numpy as np
 
 from monai_isles.errors import refused
-from monai_isles.reports.slices import head_box
+from monai_isles.modalities import PERFUSION_MAPS
 
+ANATOMY = ("ct", "flair", "t1", "t1c", "t2", "dwi", "adc")
+MAPS = ("cbf", "cbv", "mtt", "ttp", "tmax")
+DEEP, DEEP_SLICES = 32, 14
 MASKS = {
     "core": ("core (threshold)", "#ff4d5e"),
     "hypoperfused": ("hypoperfused (threshold)", "#35c3ff"),
@@ -96,9 +99,69 @@ class CaseView:
         return {**self.images, **self.synthetic, **self.masks, **available}
 
     @cached_property
+    def brain(self) -> np.ndarray:
+        """Return the mask where any perfusion map is above 0, else where any MR image is, else everywhere."""
+        keys = [key for key in PERFUSION_MAPS if key in self.images] or [k for k in ANATOMY[1:] if k in self.images]
+        return np.any([self.images[key] > 0 for key in keys], axis=0) if keys else np.ones(self.lesion.shape, bool)
+
+    @cached_property
+    def head(self) -> np.ndarray:
+        """Return the mask of the head: maps above 0, else CT above -300 HU, else MR above a tenth of its bright end."""
+        if any(key in self.images for key in PERFUSION_MAPS):
+            return self.brain
+        if "ct" in self.images:
+            return (self.images["ct"] > -300.0) & (self.images["ct"] != 0)
+        inside = np.zeros(self.lesion.shape, bool)
+        for image in (self.images[key] for key in ANATOMY if key in self.images):
+            if (bright := image > 0).any():
+                inside |= image > 0.1 * np.percentile(image[bright], 99)
+        return inside
+
+    @cached_property
     def box(self) -> tuple[slice, slice]:
-        """Return the in-plane box around the head."""
-        return head_box(self.images, self.lesion.shape, self.spacing_mm)
+        """Return the in-plane box around the head, 12 mm wider on each side; the whole plane without one."""
+        inside, box = np.any(self.head, axis=2), []
+        for axis, spacing in enumerate(self.spacing_mm[:2]):
+            seen = np.flatnonzero(inside.any(axis=1 - axis))
+            first, last = (seen[0], seen[-1]) if seen.size else (0, inside.shape[axis] - 1)
+            margin = int(np.ceil(12.0 / spacing))
+            box.append(slice(max(0, int(first) - margin), min(inside.shape[axis], int(last) + 1 + margin)))
+        return box[0], box[1]
+
+    def chosen_slices(self, most: int) -> list[int]:
+        """Return up to ``most`` slices, lowest first: spread over the lesion, the largest section among them.
+
+        Without lesion on either side the slices with the highest probability stand in, without that the middle one.
+        """
+        marked = self.lesion.astype(bool) if self.truth is None else self.lesion.astype(bool) | self.truth.astype(bool)
+        areas = marked.sum(axis=(0, 1))
+        result = np.flatnonzero(areas)
+        if not result.size and self.probability is not None and self.probability.any():
+            areas = self.probability.max(axis=(0, 1))
+            result = np.sort(np.argsort(-areas, kind="stable")[: min(most, 2)])
+        if not result.size:
+            return [self.lesion.shape[2] // 2]
+        if result.size <= most:
+            return result.tolist()
+        spread = result[((np.arange(most) + 0.5) * result.size / most).astype(int)]
+        largest = result[np.argmax(areas[result])]
+        spread[np.argmin(np.abs(spread - largest))] = largest
+        return spread.tolist()
+
+    def shown_slices(self, most: int) -> list[int]:
+        """Return ``chosen_slices``; of more than 32 slices always 14, the rest spread evenly over the head."""
+        if self.lesion.shape[2] <= DEEP:
+            return self.chosen_slices(most)
+        marked = any(array is not None and array.any() for array in (self.lesion, self.truth, self.probability))
+        chosen = self.chosen_slices(DEEP_SLICES) if marked else []
+        result = np.flatnonzero(self.head.any(axis=(0, 1)))
+        ends = [int(result[0]), int(result[-1])] if result.size else [0, self.lesion.shape[2] - 1]
+        first, last = min(ends + chosen), max(ends + chosen)
+        while len(chosen) < min(DEEP_SLICES, last - first + 1):
+            edges = [first - 1, *chosen, last + 1]
+            widest = int(np.argmax(np.diff(edges)))
+            chosen = sorted([*chosen, (edges[widest] + edges[widest + 1]) // 2])
+        return chosen
 
     @property
     def aspect(self) -> float:
@@ -109,3 +172,13 @@ class CaseView:
     def to_mm(self) -> np.ndarray:
         """Return the affine (4, 4) from voxels to mm; without one the first voxel lies at 0 mm."""
         return np.diag([*self.spacing_mm, 1.0]) if self.affine is None else np.asarray(self.affine, float)
+
+
+def even_indices(count: int, most: int) -> list[int]:
+    """Return up to ``most`` of ``count`` indices, evenly spread, the first and the last among them."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).round().astype(int)).tolist()
+
+
+def on_screen(volume: np.ndarray, k: int, box: tuple[slice, slice]) -> np.ndarray:
+    """Return slice ``k`` (rows, columns) as the radiologist sees it: front up, the patient's right on the left."""
+    return volume[box[0], box[1], k][::-1, ::-1].T

@@ -14,10 +14,15 @@ from monai_isles.errors import IslesError
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import png_bytes
 from monai_isles.reports.montage import case_montage, drawn_keys, map_mosaic, methods_montage, mirrored_montage, panels
-from monai_isles.reports.slices import chosen_slices, head_box, on_screen, shown_slices
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.views import CaseView, on_screen
 
 Make = Callable[..., CaseView]
+
+
+def view_of(
+    lesion: np.ndarray, truth: np.ndarray | None = None, probability: np.ndarray | None = None, **images: np.ndarray
+) -> CaseView:
+    return CaseView("case_1", images, (2.0, 3.0, 5.0), probability, None, lesion, truth)
 
 
 def block(depth: int, *slices: int, size: int = 4) -> np.ndarray:
@@ -27,29 +32,29 @@ def block(depth: int, *slices: int, size: int = 4) -> np.ndarray:
 
 
 def test_every_lesion_slice_is_shown_when_they_are_few() -> None:
-    assert chosen_slices(block(8, 2, 5), block(8, 6), None, most=4) == [2, 5, 6]
+    assert view_of(block(8, 2, 5), block(8, 6)).chosen_slices(4) == [2, 5, 6]
 
 
 def test_many_lesion_slices_are_thinned_evenly_and_keep_the_largest() -> None:
     mask = block(12, *range(1, 11))
     mask[:, :, 3] = True
-    chosen = chosen_slices(mask, None, None, most=4)
+    chosen = view_of(mask).chosen_slices(4)
     assert len(set(chosen)) == 4 and 3 in chosen and chosen == sorted(chosen)
     assert chosen[0] <= 3 and chosen[-1] >= 8
 
 
 @pytest.mark.parametrize(("found", "most"), [(5, 4), (6, 4), (7, 6), (9, 4)])
 def test_as_many_slices_as_allowed(found: int, most: int) -> None:
-    assert len(set(chosen_slices(block(12, *range(found)), None, None, most=most))) == most
+    assert len(set(view_of(block(12, *range(found))).chosen_slices(most))) == most
 
 
 def test_without_lesion_the_most_suspicious_slices_stand_in() -> None:
     probability = np.zeros((4, 4, 5))
     probability[1, 1, 4], probability[1, 1, 1], probability[1, 1, 2] = 0.3, 0.2, 0.1
     empty = np.zeros((4, 4, 5), bool)
-    assert chosen_slices(empty, empty, probability, most=4) == [1, 4]
-    assert chosen_slices(empty, None, None, most=4) == [2]
-    assert chosen_slices(empty, None, probability * 0, most=4) == [2]
+    assert view_of(empty, empty, probability).chosen_slices(4) == [1, 4]
+    assert view_of(empty).chosen_slices(4) == [2]
+    assert view_of(empty, None, probability * 0).chosen_slices(4) == [2]
 
 
 def test_the_patients_right_is_on_the_left_of_the_screen_and_the_front_is_up() -> None:
@@ -62,9 +67,9 @@ def test_the_patients_right_is_on_the_left_of_the_screen_and_the_front_is_up() -
 def test_the_box_goes_12_mm_around_the_brain() -> None:
     cbf = np.zeros((60, 50, 2))
     cbf[20:30, 10:41, 1] = 5.0
-    assert head_box({"cbf": cbf}, cbf.shape, (2.0, 3.0, 5.0)) == (slice(14, 36), slice(6, 45))
-    assert head_box({}, cbf.shape, (1.0, 1.0, 1.0)) == (slice(0, 60), slice(0, 50))
-    assert head_box({"ct": np.full((9, 9, 1), -1000.0)}, (9, 9, 1), (1, 1, 1)) == (slice(0, 9), slice(0, 9))
+    assert view_of(cbf, cbf=cbf).box == (slice(14, 36), slice(6, 45))
+    assert view_of(cbf).box == (slice(0, 60), slice(0, 50))
+    assert view_of(cbf, ct=np.full(cbf.shape, -1000.0)).box == (slice(0, 60), slice(0, 50))
 
 
 def test_columns_follow_the_images_that_exist(case: Make) -> None:
@@ -176,28 +181,28 @@ def test_an_image_that_was_no_input_says_so(case: Make) -> None:
 def test_a_deep_volume_shows_14_slices_those_of_the_lesion_and_others_over_the_head() -> None:
     image, lesion = np.zeros((8, 8, 153)), np.zeros((8, 8, 153), bool)
     image[2:6, 2:6, 20:140], lesion[3, 3, 60:63] = 100.0, True
-    chosen = shown_slices(lesion, None, None, {"t1": image}, most=6)
+    chosen = view_of(lesion, t1=image).shown_slices(6)
     assert len(chosen) == 14 and {60, 61, 62} <= set(chosen) and chosen == sorted(chosen)
     assert min(chosen) >= 20 and max(chosen) < 140
     assert max(np.diff([20, *chosen, 139])) <= 16, "no part of the head is left out"
     lesion[3, 3, 40:120] = True
-    inside = shown_slices(lesion, None, None, {"t1": image}, most=6)
+    inside = view_of(lesion, t1=image).shown_slices(6)
     assert len(inside) == 14 and min(inside) >= 40 and max(inside) < 120
 
 
 def test_a_deep_volume_without_lesion_or_image_is_spread_over() -> None:
     empty = np.zeros((4, 4, 153), bool)
-    chosen = shown_slices(empty, None, None, {}, most=6)
+    chosen = view_of(empty).shown_slices(6)
     assert len(chosen) == 14 and max(np.diff([-1, *chosen, 153])) <= 20
     few = np.zeros((4, 4, 40))
     few[1, 1, 10:15] = 5.0
-    assert shown_slices(empty[..., :40], None, None, {"t1": few}, most=6)[:5] == [10, 11, 12, 13, 14]
+    assert view_of(empty[..., :40], t1=few).shown_slices(6)[:5] == [10, 11, 12, 13, 14]
 
 
 def test_the_box_of_an_mri_goes_around_what_is_brighter_than_noise() -> None:
     image = np.random.default_rng(0).uniform(0, 20, (60, 50, 2))
     image[20:30, 10:41] += 1000.0
-    assert head_box({"dwi": image}, image.shape, (2.0, 3.0, 5.0)) == (slice(14, 36), slice(6, 45))
+    assert view_of(image, dwi=image).box == (slice(14, 36), slice(6, 45))
 
 
 def test_pictures_stay_below_80_kb_even_of_noise() -> None:
@@ -244,7 +249,7 @@ def test_the_mirrored_channels_lie_below_their_images(case: Make) -> None:
 
 def test_the_midline_is_drawn_where_the_mirror_has_it(case: Make) -> None:
     view = flipped(case("case_1", depth=1, size=32), offset_mm=5.0)  # 2 mm a pixel: 2.5 pixels right of 15.5
-    columns, rows = head_box(view.images, view.lesion.shape, view.spacing_mm)
+    columns, rows = view.box
     (line,) = mirrored_montage(view, 0).axes[0].lines
     np.testing.assert_allclose(line.get_xdata(), [columns.stop - 1 - 18] * 2)  # the patient's right is on the left
     np.testing.assert_allclose(line.get_ydata(), [rows.stop - 1 - rows.start, 0])
