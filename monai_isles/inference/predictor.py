@@ -66,45 +66,14 @@ def read_postprocessing(path: Path) -> dict[str, float]:
         raise refused("E-INF-13", where=str(path), found=f"{type(error).__name__}: {error}") from error
 
 
-def chosen_step(
-    config: Mapping[str, Any], step: Sequence[int] | None, *, fast: bool = False, whole_slices: bool = False
-) -> list[int] | None:
-    """Return the step in voxels per window axis, None for the bundle's own.
-
-    Args:
-        step: one number for all axes, or one per axis.
-        fast: take ``fast_step``; a bundle without one keeps its own, with a remark.
-    """
-    if step is None and not fast:
-        return None
-    given, option = list(step or ()), "--fast" if fast else "--step"
-    if whole_slices:
-        words = [option] if fast else [option, *map(str, given)]
-        raise refused("E-INF-43", where="--whole-slices", found=f"beside {' '.join(words)}")
-    own = config["step"] if "step" in config else None
-    if fast and step is None and "fast_step" not in config:
-        # A remark, no refusal: without a larger step the prediction is the same.
-        say_once("--fast changes nothing: this bundle has no larger step between windows")
-        return None
-    if own is None:
-        text = {"found": "no step in its inference.json", "fault": "this bundle does not predict by windows"}
-        raise refused("E-INF-13", where=option, **text, fix="leave the option out")
-    if fast and step is None:
-        return list(config["fast_step"])
-    if fast or len(given) not in (1, len(own)):
-        where, more = ("--step beside --fast", ", without --fast") if fast else ("--step", "")
-        found = f"{given}; the bundle's own is {list(own)}"
-        raise refused("E-INF-14", where=where, found=found, fix=f"give one number, or {len(own)}{more}")
-    return given * (len(own) if len(given) == 1 else 1)
-
-
 @dataclass(frozen=True)
 class Choices:
     """Hold the user's changes to a bundle's prediction; None and empty keep the bundle's setting.
 
     Args:
         weights: state dicts to average instead of the bundle's own.
-        step, fast, whole_slices: as for ``chosen_step``.
+        step: one number for all axes, or one per axis.
+        fast: take ``fast_step`` of the bundle; one without keeps its own, with a remark.
         precision, compiled: ``fp32`` or ``bf16``, and whether to compile the networks first.
         postprocessing: file of a search, with threshold and smallest component.
     """
@@ -123,6 +92,30 @@ class Choices:
     cache_dir: Path | None = None
     cache_gb: float | None = None
 
+    def chosen_step(self, config: Mapping[str, Any]) -> list[int] | None:
+        """Return the step in voxels per window axis, None for the bundle's own."""
+        if self.step is None and not self.fast:
+            return None
+        given, option = list(self.step or ()), "--fast" if self.fast else "--step"
+        if self.whole_slices:
+            words = [option] if self.fast else [option, *map(str, given)]
+            raise refused("E-INF-43", where="--whole-slices", found=f"beside {' '.join(words)}")
+        own = config["step"] if "step" in config else None
+        if self.fast and self.step is None and "fast_step" not in config:
+            # A remark, no refusal: without a larger step the prediction is the same.
+            say_once("--fast changes nothing: this bundle has no larger step between windows")
+            return None
+        if own is None:
+            text = {"found": "no step in its inference.json", "fault": "this bundle does not predict by windows"}
+            raise refused("E-INF-13", where=option, **text, fix="leave the option out")
+        if self.fast and self.step is None:
+            return list(config["fast_step"])
+        if self.fast or len(given) not in (1, len(own)):
+            where, more = ("--step beside --fast", ", without --fast") if self.fast else ("--step", "")
+            found = f"{given}; the bundle's own is {list(own)}"
+            raise refused("E-INF-14", where=where, found=found, fix=f"give one number, or {len(own)}{more}")
+        return given * (len(own) if len(given) == 1 else 1)
+
     def changes(self, config: Mapping[str, object], bundle: Bundle) -> dict[str, object]:
         """Return the values that replace those of the bundle's inference config; refuse those that it does not have."""
         searched: dict[str, Any] = read_postprocessing(self.postprocessing) if self.postprocessing else {}
@@ -130,7 +123,7 @@ class Choices:
             "mc_passes": self.mc_passes,
             "threshold": self.threshold,
             "min_size_vox": self.min_size_vox,
-            "step": chosen_step(config, self.step, fast=self.fast, whole_slices=self.whole_slices),
+            "step": self.chosen_step(config),
             "whole_slices": self.whole_slices or None,
             "precision": self.precision,
             "compiled": self.compiled or None,

@@ -171,11 +171,7 @@ _FULL_DIFFERENCE = 0.5
 
 
 def contour_grid(
-    cases: Sequence[tuple[str, np.ndarray, Mapping[str, np.ndarray]]],
-    colours: Mapping[str, str] = CONTOURS,
-    *,
-    columns: int = 3,
-    note: str = "",
+    cases: Sequence[Drawn], colours: Mapping[str, str] = CONTOURS, *, columns: int = 3, note: str = ""
 ) -> Figure:
     """Return one picture a case with the outline of every mask, the colours named below.
 

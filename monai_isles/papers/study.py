@@ -327,7 +327,8 @@ class Request:
         tests = self._compare(scored, pairs, metrics)
         if tests:
             self.compared[name] = Compared(scored, pairs, metrics, head, beside or name)
-        return self._publish(name, rows, keys, head, tests, published_tables(self.study.bundle)[beside or name])
+        printed, shown = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
+        return publish_table(self.args.out, name, rows, printed, shown, head=head, tests=tests)
 
     def trainings_tables(self, each: Sequence[Mapping[str, Compared]]) -> list[str]:
         """Write ``NAME_trainings`` for every table with tests; return their texts.
@@ -356,7 +357,8 @@ class Request:
             head = replace(head, title=f"{head.title}, {len(each)} trainings of every row", notes=())
             printed = published_tables(self.study.bundle)[beside]
             printed = {row: line for row, line in printed.items() if row in scored}
-            texts.append(self._publish(f"{name}_trainings", rows, metrics, head, tests, printed))
+            shown, place = columns(metrics, self.paper["headings"]), (self.args.out, f"{name}_trainings")
+            texts.append(publish_table(*place, rows, printed, shown, head=head, tests=tests))
         return texts
 
     def _compare(
@@ -364,13 +366,6 @@ class Request:
     ) -> list[dict[str, Any]]:
         bootstrap: dict[str, Any] = {"resamples": self.study.resamples, "seed": self.study.seed}
         return compare_methods(scored, pairs, metrics=metrics, **bootstrap)
-
-    def _publish(
-        self, name: str, rows: Sequence[Mapping[str, Any]], keys: Sequence[str], head: PaperHead,
-        tests: Sequence[Mapping[str, Any]], published: Mapping[str, Row],
-    ) -> str:  # fmt: skip
-        shown = columns(keys, self.paper["headings"])
-        return publish_table(self.args.out, name, rows, published, shown, head=head, tests=tests)
 
     def picture(self, name: str, figure: Figure, *, max_bytes: int = 300_000) -> Path:
         """Write a figure as ``name.png`` and return its path."""

@@ -34,19 +34,14 @@ def susceptibility(rng: np.random.Generator, brain: Brain) -> tuple[np.ndarray, 
     return (1 + bright).astype(np.float32), shift
 
 
-def record(
-    rng: np.random.Generator,
-    brain: Brain,
-    signal: np.ndarray,
-    sequence: Mapping[str, Any],
-    *,
-    bias: np.ndarray | None = None,
-) -> np.ndarray:
+def record(rng: np.random.Generator, brain: Brain, signal: np.ndarray, sequence: Mapping[str, Any]) -> np.ndarray:
     """Return the grey values (n,) float32 that ``sequence`` records of the true ``signal`` (n,), white matter near 1.
+
+    A sequence without ``bias`` is that of a coil equally sensitive everywhere.
 
     Source: Rician noise, Gudbjartsson and Patz, Magn Reson Med 1995, doi:10.1002/mrm.1910340618.
     """
-    bias = bias_of(rng, brain, sequence["bias"]) if bias is None else bias
+    bias = bias_of(rng, brain, sequence["bias"]) if "bias" in sequence else 1.0
     shift_y = None
     if sequence.get("echo_planar"):
         bright, shift_y = susceptibility(rng, brain)

@@ -97,13 +97,12 @@ def _measure(
 ) -> dict[str, np.ndarray]:
     seed = int(rng.integers(2**32))
     clean = {"blur_mm": _MAP_BLUR_MM, "snr": 1e6, "misplaced_mm": misplaced_mm, "gain": 1.0}
-    ones = np.ones_like(brain.gm)
     # The same seed: maps are misplaced alike, and the edge is divided out.
-    share = record(np.random.default_rng(seed), brain, ones, clean, bias=ones)
+    share = record(np.random.default_rng(seed), brain, np.ones_like(brain.gm), clean)
     sigma = [0.7 * b / brain.grid.spacing_mm[0] for b in _MAP_BLUR_MM]
     out = {}
     for name, (true, spread) in raw.items():
-        value = record(np.random.default_rng(seed), brain, true.astype(np.float32), clean, bias=ones)
+        value = record(np.random.default_rng(seed), brain, true.astype(np.float32), clean)
         noise = ndimage.gaussian_filter(rng.standard_normal(brain.box_shape, dtype=np.float32), sigma)
         noise = noise.ravel()[brain.index] / max(float(noise.std()), 1e-6)
         out[name] = np.maximum(value / np.maximum(share, 0.2) + noise * spread, 0).astype(np.float32)
