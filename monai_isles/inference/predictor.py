@@ -54,14 +54,11 @@ def _weights_network(path: Path | None) -> str:
     return ""
 
 
-KEYS = ("threshold", "min_size_vox")
-
-
 def read_postprocessing(path: Path) -> dict[str, float]:
     """Return ``threshold`` and ``min_size_vox`` of a ``postprocessing.json``."""
     try:
         content = json.loads(path.read_text(encoding="utf-8"))
-        return {key: content[key] for key in KEYS}
+        return {key: content[key] for key in ("threshold", "min_size_vox")}
     except (OSError, ValueError, KeyError, TypeError) as error:
         raise refused("E-INF-13", where=str(path), found=f"{type(error).__name__}: {error}") from error
 
