@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypedDict
 
 from monai_isles.errors import IslesError, find_isles_error, memory_error, refused
-from monai_isles.io.findings import Finding, as_error
+from monai_isles.io.findings import WARNING, Finding, as_error, finding, tell
 
 log = logging.getLogger(__name__)
 FAULTS = (IslesError, RuntimeError, ValueError, OSError, MemoryError)
@@ -107,8 +107,13 @@ def require_place(place: Place) -> None:
 
 
 def require_own_names(names: Iterable[str], code: str, *, where: str) -> None:
-    """Refuse two cases of one name."""
-    twice = [name for name, times in Counter(names).items() if times > 1]
-    if twice:
+    """Refuse two cases of one name, and remark names that a disk without capitals cannot tell apart."""
+    times = Counter(names)
+    folded = Counter(name.casefold() for name in times)
+    if twice := [name for name in times if times[name] > 1]:
         result = f"{', '.join(twice[:8])} more than once; results would overwrite each other"
         raise refused(code, where=where, found=result)
+    if alike := [name for name in times if folded[name.casefold()] > 1]:
+        text = f"{', '.join(alike[:8])}; on a disk that ignores case results overwrite each other"
+        fault, fix = "names of cases differ in capitals alone", "rename one, or write to a disk that heeds case"
+        tell(finding("E-LIST-20", WARNING, where="results", found=text, fault=fault, fix=fix))

@@ -70,8 +70,9 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     if len(entities) < len(parts) or "sub" not in entities or entities.get("desc", "").startswith(PIPELINE):
         return None
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
-    lesion = suffix.lower() == "mask" and (not about or "lesion" in about)
-    key = LABEL if lesion or suffix.lower() in _MASKS else TOKENS.get(suffix.lower())
+    last = suffix.lower()
+    lesion = last in ("mask", "roi", "dseg") and ("lesion" in about or (last == "mask" and not about))
+    key = LABEL if lesion or last in _MASKS else TOKENS.get(last)
     if key == "dwi":
         kind = {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}
         # a b 0 is not diffusion-weighted

@@ -22,7 +22,7 @@ from monai_isles.data.scans import TESTING, TRAINING, Scan, section_in
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, finding, tell
-from monai_isles.modalities import LABEL, MODALITIES
+from monai_isles.modalities import LABEL, MEASURED_MAPS, MODALITIES
 
 DEPTH = 8
 _RESULTS = ("lesion", "probability", "uncertainty", "entropy", "core", "hypoperfused", "penumbra", "pseudo_dwi")
@@ -43,6 +43,7 @@ _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
 # read as CBF, CBV, FLAIR, T1, DWI and mask if there are no others
 _SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|seg|segmentation|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
 _MASK_FOLDER = re.compile(r"^(?:lesion[_\- ]?)?(?:masks?|labels?|segmentations?)$|^labelsT[rs]$", re.IGNORECASE)
+_PART_FOLDER = re.compile(rf"{_MASK_FOLDER.pattern}|^(?:images?|lesions?)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
 # A weighting before the name of its own sequence belongs to the image, not to the case. A T1 FLAIR is no FLAIR.
 _OF_WEIGHTING = {"t2": ("flair",), "t1": ("t1",), "dwi": ("dwi", "adc")}
@@ -55,6 +56,7 @@ _PHRASES = {
     "ct": r"(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct|ct[_\- ](?:plain|native)",
     "t1c": r"t1w?[_\- ]?(?:post|gd|ce|km|contrast)", "t1": r"t1w?[_\- ]?(?:pre|t?se|fse)", "t2": r"t2w?[_\- ]?[tf]se",
 }  # fmt: skip
+_OF_PERFUSION = {*MEASURED_MAPS, "ctp"}
 _B_ZERO = re.compile(r"(?:^|[_.\- ])b0+$", re.IGNORECASE)
 
 
@@ -139,14 +141,17 @@ def scan_folder(folder: str | Path) -> list[Scan]:
             continue
         before, key = result
         section = TESTING if path.parent.name in ("imagesTs", "labelsTs") else section_in(root, path)
-        person = _SUBJECT.match(before)
-        home = "" if person else str(path.parent)
-        name = unicodedata.normalize("NFC", before.rstrip("_.- ") or path.parent.name)
+        person, own = _SUBJECT.match(before), path.parent
+        if not before and own != root and _PART_FOLDER.match(own.name):  # ``P1/images/dwi``, ``P1/labels/lesion``
+            own = own.parent
+        home = "" if person else str(own)
+        name = unicodedata.normalize("NFC", before.rstrip("_.- ") or own.name)
         scan = scans.setdefault((section, home, name), Scan(section, name))
         scan.subject = person and person[0]
         if not (key in scan.files and _SECOND_CHOICE.search(path.name)):
             scan.add(key, path)
     _join_sequences(scans)
+    _join_maps(scans)
     _join_masks(scans)
     times = Counter((scan.section, scan.name) for scan in scans.values())
     for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
@@ -175,6 +180,19 @@ def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
         if scan.files.keys() <= fitting:
             owner.files |= scan.files
             del scans[section, home, name]
+
+
+def _join_maps(scans: dict[tuple[str, str, str], Scan]) -> None:
+    """Add maps that are named by a program (``P1/rapid_cbf``) to the case that their folder names, if that has none."""
+    for section, home in {place[:2] for place in scans if place[1]}:
+        inside = {place: scan for place, scan in scans.items() if place[:2] == (section, home)}
+        owner = inside.pop((section, home, unicodedata.normalize("NFC", Path(home).name)), None)
+        if owner is None or len(inside) != 1:
+            continue
+        ((place, scan),) = inside.items()
+        if scan.files.keys() <= _OF_PERFUSION and not owner.files.keys() & _OF_PERFUSION and not scan.doubled:
+            owner.files |= scan.files
+            del scans[place]
 
 
 def _join_masks(scans: dict[tuple[str, str, str], Scan]) -> None:

@@ -311,9 +311,9 @@ def find_cases(
 
 
 def _split_by_entities(folder: Path, files: Sequence[Path]) -> bool:
-    """Return whether BIDS entities (``acq-``, ``run-``, ``label-``) would split the scans of a plain folder."""
+    """Return whether BIDS entities (``acq-``, ``run-``, ``ses-``) would split the scans of a plain folder."""
     names = [name for path in files if (name := parse_name(path, folder))]
-    if all({*name.entities} <= {"sub", "ses"} for name in names):
+    if all({*name.entities} == {"sub"} for name in names):
         return False
     apart, joined = plain.scan_folder(folder), scan_bids(folder)
     images = [sum(key != LABEL for scan in scans for key in (*scan.files, *scan.doubled)) for scans in (apart, joined)]

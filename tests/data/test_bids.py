@@ -181,3 +181,22 @@ def test_an_image_of_b_zero_is_no_dwi(tmp_path: Path) -> None:
     assert {key: path.name for key, path in case.images.items()} == {
         "dwi": "sub-1_acq-b1000_dwi.nii.gz", "adc": "sub-1_acq-ADC_dwi.nii.gz",
     }  # fmt: skip
+
+
+def test_a_lesion_at_follow_up_belongs_to_the_scan_on_admission(tmp_path: Path) -> None:
+    """As in a tree with raw data and derivatives, so in one of plain subjects."""
+    for n in (1, 2):
+        make(tmp_path, *(f"sub-{n}/ses-01/sub-{n}_ses-01_{key}.nii.gz" for key in ("ncct", "cbf", "tmax")),
+             *(f"sub-{n}/ses-02/sub-{n}_ses-02_{key}.nii.gz" for key in ("dwi", "lesion-msk")))  # fmt: skip
+    cases = find_cases(tmp_path)
+    assert [case.name for case in cases] == ["sub-1_ses-01", "sub-2_ses-01"]
+    assert all({*case.images} == {"ct", "cbf", "tmax", "dwi"} and case.label is not None for case in cases)
+
+
+@pytest.mark.parametrize(
+    ("name", "key"),
+    [("label-lesion_roi", "label"), ("label-lesion_dseg", "label"), ("dseg", None), ("label-brain_mask", None)],
+)
+def test_a_segmentation_that_is_named_lesion_is_the_mask(name: str, key: str | None) -> None:
+    result = parse_name(Path(f"sub-01_{name}.nii.gz"))
+    assert (result and result.key) == key

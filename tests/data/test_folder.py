@@ -95,6 +95,23 @@ def test_masks_may_lie_in_a_folder_of_their_own(tmp_path: Path) -> None:
     assert [scan.files.keys() for scan in scan_folder(tmp_path) if scan.name == "p1"] == [{"dwi"}, {"dwi"}]
 
 
+def test_images_and_mask_of_a_case_may_lie_in_folders_of_their_kind(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        make(tmp_path / "d" / name, "images/dwi.nii", "images/adc.nii", "labels/lesion.nii")
+    assert keys(tmp_path / "d") == {name: {"dwi", "adc", "label"} for name in ("p1", "p2")}
+    assert keys(tmp_path / "d" / "p1") == {"p1": {"dwi", "adc", "label"}}
+
+
+def test_maps_named_by_a_program_belong_to_the_case_of_their_folder(tmp_path: Path) -> None:
+    for name in ("p1", "p2"):
+        make(tmp_path / "d" / name, "ncct.nii", "lesion.nii", *(f"rapid_{key}.nii" for key in ("cbf", "cbv", "tmax")))
+    assert keys(tmp_path / "d") == {name: {"ct", "label", "cbf", "cbv", "tmax"} for name in ("p1", "p2")}
+    make(tmp_path / "d" / "p2", "olea_tmax.nii")  # of two programs none is chosen
+    assert keys(tmp_path / "d" / "p2") == {"p2": {"ct", "label"}, "rapid": {"cbf", "cbv", "tmax"}, "olea": {"tmax"}}
+    make(tmp_path / "e", "dwi.nii", "p2_adc.nii")
+    assert keys(tmp_path / "e") == {"e": {"dwi"}, "p2": {"adc"}}
+
+
 def test_a_segmentation_may_be_of_tissues(tmp_path: Path) -> None:
     make(tmp_path, "p1_t1.nii", "p1_t1_seg.nii", "p1_lesion.nii", "p1_seg.nii", "p2_t1.nii", "p2_seg.nii")
     assert [case.label and case.label.name for case in find_cases(tmp_path)] == ["p1_lesion.nii", "p2_seg.nii"]

@@ -8,6 +8,7 @@ import pytest
 
 from monai_isles.data import find_inputs
 from monai_isles.errors import IslesError
+from monai_isles.io.findings import collect_remarks
 
 KEYS = ("CT", "CT_CBF", "CT_CBV", "CT_MTT", "CT_Tmax")
 
@@ -48,3 +49,11 @@ def test_a_relative_folder_gives_absolute_paths(tmp_path: Path, monkeypatch: pyt
     for cases in (find_inputs([Path("data")]), find_inputs([Path("data/TRAINING/case_1")])):
         assert cases[0].label is not None and cases[0].label.is_absolute()
         assert all(path.is_absolute() for path in cases[0].images.values())
+
+
+def test_names_that_differ_in_capitals_alone_are_remarked(tmp_path: Path) -> None:
+    for name in ("P0_dwi.nii", "p0_dwi.nii", "p1_dwi.nii"):
+        (tmp_path / name).write_bytes(b"0")
+    with collect_remarks() as remarks:
+        assert len(find_inputs([tmp_path])) == 3
+    assert [(one.code, one.found.partition(";")[0]) for one in remarks] == [("E-LIST-20", "P0, p0")]
