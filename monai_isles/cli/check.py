@@ -94,32 +94,28 @@ def _needs_of(path: Path) -> tuple[dict[str, Any], str | None]:
 
 def _mirror_findings(scans: Sequence[Scan], bad: set[str], head: str | None) -> list[Finding]:
     """Return a warning for every head that a bundle with mirrored channels would remark on or refuse."""
-    from monai_isles.progress import progress
-
-    # the image whose mirror is registered: the plain CT in plane, one of the MR images in space
-    heads, sound = [head] if head else ["ct", "flair", "t1c", "t1", "dwi"], []
-    for scan in scans:
-        case, key = f"{scan.section} {scan.name}", next((key for key in heads if key in scan.files), None)
-        if key is not None and case not in bad:
-            sound.append((case, key, scan.files[key]))
-    return [found for head in progress(sound, "registering mirrors") for found in _mirror_finding(*head)]
-
-
-def _mirror_finding(case: str, key: str, path: Path) -> list[Finding]:
     from monai_isles.errors import IslesError
     from monai_isles.io.findings import WARNING, as_finding, finding
     from monai_isles.io.read import read_image
+    from monai_isles.progress import progress
     from monai_isles.transforms.registration import CT_WINDOW, mirror_or_midline
 
-    axes, window = (2, CT_WINDOW) if key == "ct" else (3, None)
-    try:
-        head = read_image(path, kind=key, where=case)
-        remark = mirror_or_midline(head.data, head.spacing_mm[:axes], window=window, where=case).remark
-    except IslesError as error:
-        return [replace(as_finding(error), severity=WARNING, case=case)]
-    if not remark:
-        return []
-    code, _, remarks = remark.partition(": ")
-    fix = "check the image; predict continues as stated above"
-    item = finding(code, WARNING, where=f"{case}: {key}", found="", fix=fix)
-    return [replace(item, found=remarks.removeprefix(item.fault).strip(), case=case)]
+    # the image whose mirror is registered: the plain CT in plane, one of the MR images in space
+    heads, findings = [head] if head else ["ct", "flair", "t1c", "t1", "dwi"], []
+    for scan in progress(scans, "registering mirrors"):
+        case, key = f"{scan.section} {scan.name}", next((key for key in heads if key in scan.files), None)
+        if key is None or case in bad:
+            continue
+        axes, window = (2, CT_WINDOW) if key == "ct" else (3, None)
+        try:
+            image = read_image(scan.files[key], kind=key, where=case)
+            remark = mirror_or_midline(image.data, image.spacing_mm[:axes], window=window, where=case).remark
+        except IslesError as error:
+            findings.append(replace(as_finding(error), severity=WARNING, case=case))
+            continue
+        if remark:
+            code, _, text = remark.partition(": ")
+            fix = "check the image; predict continues as stated above"
+            item = finding(code, WARNING, where=f"{case}: {key}", found="", fix=fix)
+            findings.append(replace(item, found=text.removeprefix(item.fault).strip(), case=case))
+    return findings

@@ -26,6 +26,7 @@ from monai_isles.data.scans import (
     section_in,
     section_of,
 )
+from monai_isles.data.schema import are_labels
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, finding, tell
 from monai_isles.modalities import CT_CHANNELS, ISLES2017_CHANNELS, LABEL, MODALITIES, SISS_CHANNELS, SPES_CHANNELS
@@ -81,7 +82,9 @@ def read_case_file(path: str | Path, section: str = TRAINING) -> Scan:
         raise refused("E-LIST-64", where=str(path), found=result, example=_EXAMPLE, modalities=", ".join(MODALITIES))
     scan = Scan(section, _word(path, content, "name") or path.parent.name)
     scan.subject = _word(path, content, "subject")
-    scan.label_values = _values(path, content.get("label_values"))
+    if (values := content.get("label_values")) is not None and not are_labels(values):
+        raise _wrong(path, "label_values", f"{str(values)[:40]!r}, a list of whole numbers above 0 wanted")
+    scan.label_values = values and tuple(values)
     scan.resample = content.get("resample", False)
     if not isinstance(scan.resample, bool):
         raise _wrong(path, "resample", f"{scan.resample!r}, true or false wanted")
@@ -114,14 +117,6 @@ def _word(path: Path, content: Mapping, key: str) -> str | None:
     if not text or any(mark in text for mark in "/\\\n") or text.startswith("."):
         raise _wrong(path, key, f"{str(value)[:40]!r}, a plain name wanted")
     return text
-
-
-def _values(path: Path, values: object) -> tuple[int, ...] | None:
-    if values is None:
-        return None
-    if not isinstance(values, list) or not values or not all(type(value) is int and value > 0 for value in values):
-        raise _wrong(path, "label_values", f"{str(values)[:40]!r}, a list of whole numbers above 0 wanted")
-    return tuple(values)
 
 
 def _inside(path: Path, key: str, name: object) -> Path:
@@ -176,7 +171,6 @@ DICOM = Layout("dicom", "dicom", "DICOM studies, one folder each", ("ctp",),
 CASE_FILES = Layout("case_files", "case_files", "images named in case files", (), scan_case_files)
 _ONLY_SISS, _ONLY_SPES = {"MR_T1", "MR_FLAIR"}, {"MR_T1C", "MR_CBF", "MR_CBV", "MR_TTP", "MR_TMAX"}
 _ONLY_2017 = {"MR_RCBF", "MR_RCBV", "MR_4DPWI"}
-_KNOWN = {*releases.KEYS, *_ONLY_2017}
 
 
 def find_layout(folder: str | Path, *, case_files: bool = True) -> Layout:
@@ -197,7 +191,7 @@ def find_layout(folder: str | Path, *, case_files: bool = True) -> Layout:
     if case_files and any(path.name.lower() in CASE_FILE_NAMES for path in files):
         return CASE_FILES
     for path in files:
-        for mark in _marks(path):
+        if mark := _mark(path):
             marks.setdefault(mark, []).append(path.name)
     plainly = marks.pop("folder", None)
     either = marks.pop("isles2015", None)
@@ -322,12 +316,13 @@ def _split_by_entities(folder: Path, files: Sequence[Path]) -> bool:
     return images[0] == images[1] and len(joined) < len(apart) and not most
 
 
-def _marks(path: Path) -> list[str]:
-    """Return the layouts that a file name indicates; ``isles2015`` for names that SISS and SPES share."""
+def _mark(path: Path) -> str | None:
+    """Return the layout that a file name indicates; ``isles2015`` for names that SISS and SPES share."""
     word = releases.word_of(path.name)
     if word is None:
-        return ["folder"] if (result := plain.key_at(path)) and result[1] != "label" else []
+        return "folder" if (plain.key_at(path) or ("", LABEL))[1] != LABEL else None
     if word.startswith("CT"):
-        return [CT.name]
+        return CT.name
     own = {SISS.name: _ONLY_SISS, SPES.name: _ONLY_SPES, MR_PERFUSION.name: _ONLY_2017}
-    return [next((layout for layout, words in own.items() if word in words), "isles2015")] if word in _KNOWN else []
+    shared = "isles2015" if word in releases.KEYS else None
+    return next((layout for layout, words in own.items() if word in words), shared)

@@ -23,7 +23,7 @@ def require_sound(content: object, where: str) -> None:
         text = {"fault": "data list is empty", "fix": "make the list again from the data"}
         raise refused("E-LIST-05", where=where, found="no case in training or test", **text)
     values = content.get(LABEL_VALUES, [1])
-    if not _are_labels(values):
+    if not are_labels(values):
         fix = "give the mask values that mean lesion as a list of whole numbers above 0, or leave it out"
         raise refused("E-LIST-04", where=f"{where}: {LABEL_VALUES}", found=f"{values!r:.80}", fix=fix)
     for name in SECTIONS:
@@ -102,7 +102,7 @@ def _entry_fault(entry: object) -> str | None:
         return f"fold is {entry['fold']!r}"
     if not isinstance(entry.get(RESAMPLE, False), bool):
         return f"{RESAMPLE} is {entry[RESAMPLE]!r}"
-    if not _are_labels(entry.get(LABEL_VALUES, [1])):
+    if not are_labels(entry.get(LABEL_VALUES, [1])):
         return f"{LABEL_VALUES} is {entry[LABEL_VALUES]!r:.80}"
     if not _checksums(entry.get("sha256", {})):
         return f"sha256 is {entry['sha256']!r:.80}"
@@ -110,7 +110,8 @@ def _entry_fault(entry: object) -> str | None:
     return next((f"{key} is {path!r}" for key, path in paths.items() if not isinstance(path, str) or not path), None)
 
 
-def _are_labels(values: object) -> bool:
+def are_labels(values: object) -> bool:
+    """Return whether these are mask values: whole numbers above 0, at least one."""
     return isinstance(values, list) and bool(values) and all(type(value) is int and value > 0 for value in values)
 
 

@@ -306,8 +306,9 @@ def _dicom_study(
 ) -> StudyFiles:
     """Describe the study of the series in time; one of several in a folder is named by the folder of its series."""
     still = [item for item in results if item.kind == "ct" and dynamic and item.study_uid == dynamic[0].study_uid]
-    bare = [item for item in still if not _contrast_agent(item.files[0])]
-    flat = [item for item in bare if not _projection(item.files[0])]
+    # without a contrast agent, as a CT angiogram has; then without a maximum or minimum, as over the times of a scan
+    bare = [item for item in still if _stated(item.files[0], "ContrastBolusAgent") in ("", "NO", "NONE")]
+    flat = [item for item in bare if not re.search(r"MIP|M(?:AX|IN)_IP", _stated(item.files[0], "ImageType"))]
     plain = next((own[0] for own in (bare, flat) if len(own) == 1), None)
     others = ", ".join(item.number or item.uid for item in still)
     why = f"{len(bare)} may be it" if bare else "a contrast agent was given"
@@ -322,15 +323,8 @@ def _dicom_study(
     return StudyFiles(name, place, "dicom", path, tuple(sorted(files)), uid, simulated, series, notes)
 
 
-def _contrast_agent(file: Path) -> bool:
-    """Return whether the header names a contrast agent, as that of a CT angiogram does."""
-    named = "".join(read_words(file, ("ContrastBolusAgent",)) or ()).strip()
-    return named.upper() not in ("", "NO", "NONE")
-
-
-def _projection(file: Path) -> bool:
-    """Return whether the header states a maximum or minimum, as over the times of a perfusion scan."""
-    return bool(re.search(r"MIP|M(?:AX|IN)_IP", "".join(read_words(file, ("ImageType",)) or ()).upper()))
+def _stated(file: Path, keyword: str) -> str:
+    return "".join(read_words(file, (keyword,)) or ()).strip().upper()
 
 
 def _names_patient(name: str, file: Path) -> bool:

@@ -41,8 +41,7 @@ def join_series(dicom: DicomFolder) -> None:
             part = _part_of(info, dicom.files[info.uid]) if info.usable and info.kind in FEWEST_SERIES else None
             if part is not None and not (slabs and (info.kind == "ct" or part.relative)):
                 groups.setdefault(part.look if slabs else (*part.look, part.places), []).append(part)
-        parted = _slabs if slabs else _runs
-        for run in (run for group in groups.values() for run in parted(_in_time(group))):
+        for run in (run for group in groups.values() for run in _scans(group, slabs=slabs)):
             first, rest = run[0].info, {part.info.uid for part in run[1:]}
             files = dicom.files[first.uid] = [file for part in run for file in dicom.files[part.info.uid]]
             paths, frames = tuple(file.path for file in files), sum(part.info.frames for part in run)
@@ -96,32 +95,25 @@ def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
     return _Part(info, (*same, grid, key), times_us, places, relative)
 
 
-def _in_time(group: Sequence[_Part]) -> list[_Part]:
-    """Return series in the order of time, by one clock across midnight and a change of summer time."""
+def _scans(group: Sequence[_Part], *, slabs: bool) -> list[list[_Part]]:
+    """Return the series that follow one another in time without gap or overlap, or the ``slabs`` taken at once.
+
+    Slabs lie at places of their own that together have even steps. Times are by one clock, across midnight and a change
+    of summer time.
+    """
     flat = iter(unwrap_summer_time(unwrap_midnight([time for part in group for time in part.times_us])))
     timed = [replace(part, times_us=[next(flat) for _ in part.times_us]) for part in group]
-    return sorted(timed, key=lambda part: (part.start_s, part.end_s, part.info.uid))
-
-
-def _runs(group: Sequence[_Part]) -> list[list[_Part]]:
-    """Return the series that follow one another in time without a gap; none if two overlap."""
     runs: list[list[_Part]] = []
-    for part in group:
-        if not runs or part.start_s - runs[-1][-1].end_s > LONGEST_GAP_S:
+    for part in sorted(timed, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
+        last = runs[-1] if runs else [part]
+        ended = part.start_s >= min(other.end_s for other in last)
+        if not runs or (ended if slabs else part.start_s - last[-1].end_s > LONGEST_GAP_S):
             runs.append([])
         runs[-1].append(part)
+    if slabs:
+        return [run for run in runs if len(run) > 1 and _in_even_steps([at for part in run for at in part.places])]
     long = [run for run in runs if len(run) >= FEWEST_SERIES[run[0].info.kind]]
     return [run for run in long if all(b.start_s - a.end_s >= SHORTEST_STEP_S for a, b in pairwise(run))]
-
-
-def _slabs(group: Sequence[_Part]) -> list[list[_Part]]:
-    """Return the series that were taken at once, at places of their own that together have even steps."""
-    runs: list[list[_Part]] = []
-    for part in group:
-        if not runs or part.start_s >= min(other.end_s for other in runs[-1]):
-            runs.append([])
-        runs[-1].append(part)
-    return [run for run in runs if len(run) > 1 and _in_even_steps([place for part in run for place in part.places])]
 
 
 def _in_even_steps(places: Sequence[tuple[float, ...]]) -> bool:
