@@ -226,9 +226,8 @@ def dicom_folders(root: Path) -> list[Path]:
     Source: the names of UniToBrain (doi:10.5281/zenodo.5109415); ``tests/data/test_study.py``.
     """
     inside = [place for place in sorted(root.iterdir()) if place.is_dir() and not place.name.startswith(".")]
-    first = {place: owner for place in inside if (owner := _owner(place)) is not None}
-    whose = {place: owner[:2] for place, owner in first.items()}
-    if _owner(root, deep=False) is not None or not whose:
+    whose = {place: owners for place in inside if (owners := _owners(place))}
+    if _owners(root, deep=False) or not whose:
         return [root]
     names = {place.name for place in whose}
     copies = [place.name for place in whose if (match := _COPY.match(place.name)) and match[1] in names]
@@ -236,23 +235,30 @@ def dicom_folders(root: Path) -> list[Path]:
         remarks = f"{len(copies)} folders of copies and maps, such as {copies[0]}"
         tell(finding("E-LIST-15", WARNING, where=str(root), found=remarks))
     own = [place for place in whose if place.name not in copies]
-    if not copies and len(set(first.values())) > len(set(whose.values())):
-        return [root]  # series of a study in a folder each, perhaps beside those of other studies
-    if len(own) == 1 or (not copies and len(set(whose.values())) == 1):
-        below = dicom_folders(own[0]) if len(own) == 1 else [root]
+    # The series of a study lie in a folder each, or the files of an export in folders of so many each.
+    if not copies and sum(map(len, whose.values())) > len(set.union(*whose.values())):
+        return [root]
+    if len(own) == 1:
+        below = dicom_folders(own[0])
         return below if copies or len(below) > 1 else [root]
     return [folder for place in own for folder in dicom_folders(place)]
 
 
 def holds_dicom_alone(folder: str | Path) -> bool:
     """Return whether there is a DICOM file in a folder or below it, and no NIfTI image."""
-    return not any(IMAGE.search(path.name) for path in walk(Path(folder))) and _owner(Path(folder)) is not None
+    return not any(IMAGE.search(path.name) for path in walk(Path(folder))) and bool(_owners(Path(folder)))
 
 
-def _owner(folder: Path, *, deep: bool = True) -> tuple[str, ...] | None:
-    """Return study, patient and series of the first DICOM file in a folder, and below where ``deep``; None without."""
-    files = walk(folder, DEPTH if deep else 0)
-    first = next((path for path in files if path.name.upper() != "DICOMDIR" and is_dicom(path)), None)
-    if first is None:
-        return None
-    return tuple(read_words(first, ("StudyInstanceUID", "PatientID", "SeriesInstanceUID")) or ())
+def _owners(folder: Path, *, deep: bool = True) -> set[tuple[str, ...]]:
+    """Return study and patient of the first, a middle and the last DICOM file in a folder, and below where ``deep``.
+
+    Without UIDs, as anonymisers leave files, the folder stands for the study.
+    """
+    files = [path for path in walk(folder, DEPTH if deep else 0) if path.name.upper() != "DICOMDIR"]
+    found = list[Path]()
+    for part in (files, files[len(files) // 2 :], files[::-1]):
+        found += [path for path in [next(filter(is_dicom, part), None)] if path is not None]
+        if not found:
+            return set()
+    words = [read_words(path, ("StudyInstanceUID", "PatientID")) or () for path in found]
+    return {tuple(own) if own and own[0] else (str(folder),) for own in words}

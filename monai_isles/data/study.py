@@ -292,7 +292,8 @@ def _dicom(path: Path, series: str | None) -> list[StudyFiles]:
     dynamic = perfusion_series(dynamic) if series is None else dynamic
     uids = dict.fromkeys(item.study_uid for item in dynamic)
     parts = [[item for item in dynamic if item.study_uid == uid] for uid in uids]
-    days = {tuple(read_words(part[0].files[0], ("PatientID", "StudyDate")) or ()) for part in parts}
+    known = [read_words(part[0].files[0], ("StudyDate", "PatientID")) for part in parts]
+    days = {tuple(words) if words and words[0] else (uid,) for words, uid in zip(known, uids, strict=True)}
     if len({item.study_uid for item in results}) == 1 or not uids or len(days) < len(parts):
         return [_dicom_study(path, dynamic, results, series)]
     for remark in studies_without(results, str(path)):
@@ -316,7 +317,8 @@ def _dicom_study(
     files = [file for item in (*dynamic, *([plain] if plain else [])) for file in item.files]
     place = Path(os.path.commonpath([file.parent for file in dynamic[0].files])) if mixed else path
     name = _plain_name(place)
-    if files and (_names_patient(name, files[0]) or (mixed and place == path)):
+    own = {item.study_uid for item in results for file in item.files if place in file.parents}
+    if files and (_names_patient(name, files[0]) or (mixed and len(own) > 1)):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
     simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
     uid = plain.uid if plain else None

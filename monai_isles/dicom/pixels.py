@@ -174,10 +174,7 @@ def read_pixels(frame: Frame, *, hounsfield: bool) -> np.ndarray:
 
 
 # new names of a file that an archive or an anonymiser may give
-_NAMES = (
-    "SOPInstanceUID", "SeriesInstanceUID", "StudyInstanceUID", "FrameOfReferenceUID", "SeriesNumber",
-    "SeriesDescription",
-)  # fmt: skip
+_NAMES = ("SOPInstanceUID", "SeriesInstanceUID", "FrameOfReferenceUID", "SeriesNumber", "SeriesDescription")
 
 
 def same_picture(first: DicomFile, other: DicomFile) -> bool:

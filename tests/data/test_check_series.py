@@ -82,7 +82,8 @@ def test_a_fault_of_another_series_is_a_warning_and_two_perfusion_scans_are_an_e
     for path in dicom.files:
         other = dicom.folder.parent / "thin" / path.name
         other.write_bytes(path.read_bytes())
-        dicom.change(other, SeriesInstanceUID="1.3", SOPInstanceUID=f"1.3.{path.name[2:].lstrip('0')}")
+        uid = f"1.3.{path.name[2:].lstrip('0')}"
+        dicom.change(other, SeriesInstanceUID="1.3", SOPInstanceUID=uid, RescaleIntercept="-1000")
     assert "E-DCM-04" in [one.code for one in check_series(dicom.folder.parent)[0] if one.severity == "error"]
 
 

@@ -135,6 +135,7 @@ def test_a_ct_with_a_contrast_agent_is_not_the_plain_ct(
             header = pydicom.dcmread(path)
             header.SeriesInstanceUID, header.SeriesNumber = f"1.2.{number}", number
             header.SOPInstanceUID, header.ContrastBolusAgent = f"1.2.{number}.{n}", agent
+            header.PixelData = (header.pixel_array + number).tobytes()
             header.file_meta.MediaStorageSOPInstanceUID = header.SOPInstanceUID
             (folder / f"still_{number}").mkdir(exist_ok=True)
             header.save_as(folder / f"still_{number}" / path.name)
@@ -376,6 +377,25 @@ def test_series_of_several_studies_in_a_folder_each_are_their_studies(two_days: 
     assert [one.code for one in check_series(two_days)[0]] == ["E-DCM-03"]
     assert list(one_study(two_days).files) == sorted(one_study(two_days).files)
     assert {path.parent.name for path in one_study(two_days).files} == {"day_1_ct", "day_1_ctp"}
+
+
+def test_an_export_in_folders_of_so_many_files_each_is_read_as_a_whole(two_days: Path, tmp_path: Path) -> None:
+    """Archives number files and folders, whatever patient they belong to; the first files need not differ."""
+    files = sorted(path for path in two_days.rglob("IM*"))
+    for n, path in enumerate(files[::2] + files[1::2]):
+        (place := tmp_path / "export" / "DICOM" / f"{n // 13:08d}").mkdir(parents=True, exist_ok=True)
+        change(shutil.copy(path, place / f"{n:08d}"), PatientID="", PatientName="", StudyDate="")
+    found = find_studies([tmp_path / "export"])
+    assert [len(study.files) for study in found.values()] == [26, 26]
+    assert all(re.fullmatch(r"study_[0-9a-f]{10}", name) for name in found)
+
+
+def test_without_uids_each_folder_is_a_study(write_tiny, tmp_path: Path) -> None:
+    _, folder = write_tiny("classic", 4, 2)
+    for name in ("a", "b"):
+        for path in Path(shutil.copytree(folder / "ctp", tmp_path / "bare" / name)).iterdir():
+            change(path, StudyInstanceUID=None, SeriesInstanceUID=None, PatientID=None)
+    assert {name: len(study.files) for name, study in find_studies([tmp_path / "bare"]).items()} == {"a": 8, "b": 8}
 
 
 def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp_path: Path) -> None:

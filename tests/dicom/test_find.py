@@ -91,7 +91,7 @@ def test_a_series_that_was_sent_again_under_new_uids_is_a_copy_if_its_pixels_are
     for number, path in enumerate(dicom.files):
         again = dicom.folder / f"again{number:02d}"
         again.write_bytes(path.read_bytes())
-        dicom.change(again, SOPInstanceUID=f"1.2.{number}", SeriesInstanceUID="1.2.3", StudyInstanceUID="1.2.4")
+        dicom.change(again, SOPInstanceUID=f"1.2.{number}", SeriesInstanceUID="1.2.3", SeriesNumber="7")
     if not same:
         dicom.change(again, PixelData=bytes(60))
         return refused(dicom.folder, "E-DCM-04: several series are there", kind="ctp")
