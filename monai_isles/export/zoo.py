@@ -50,8 +50,9 @@ def honest_card(card: str, weights_sha256: str, *, shipped: bool, measured: bool
 
 def _of_this_folder(commands: re.Match[str]) -> str:
     """Return the commands for the exported folder: a bundle's name would mean the one that is installed."""
-    text = re.sub(r"bundles/\w+/(?=\w+\.json)", "configs/", commands[0])
-    text = re.sub(r"bundles/\w+|(?<=--bundle )\w+", ".", text).replace(" --out shared", " --out ../shared")
+    text = re.sub(r"Share:\n```\n.*?```\n", "", commands[0], flags=re.DOTALL)  # from the source layout alone
+    text = re.sub(r"bundles/\w+/(?=\w+\.json)", "configs/", text)
+    text = re.sub(r"bundles/\w+|(?<=--bundle )\w+", ".", text)
     text = text.replace("python tools/reproduce.py", "python -m monai_isles.papers.reproduce")
     return f"Run these in the folder of the bundle.\n\n{text}"
 

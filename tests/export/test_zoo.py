@@ -57,7 +57,8 @@ def test_the_hub_reads_licence_library_tags_and_the_measured_dice(tmp_path: Path
     dice = Bundle.open("clerigues").metadata["eval_metrics"]["mean_dice"]["these weights"]["mean"]
     (result,) = said["model-index"][0]["results"]
     assert result["metrics"][0]["value"] == dice and result["dataset"]["type"] == "simulated"
-    assert "--bundle . --out results" in card and "--config_file configs/train.json\n" in card and "crossval . " in card
+    assert "--bundle . --out results" in card and "--config_file configs/train.json\n" in card
+    assert "crossval . " in card and "Share:" not in card
     assert "--bundle clerigues" not in card.partition("## Performance")[0]
     assert "](docs/curves.png)" in card and (done.folder / "docs/curves.png").is_file()
     licence = (done.folder / "docs/data_license.txt").read_text(encoding="utf-8")
