@@ -88,7 +88,7 @@ def find_series(folder: str | Path) -> list[SeriesInfo]:
 
 @quietly()
 def read_series(
-    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None, interpolate: bool = True,
+    folder: str | Path, *, series_uid: str | None = None, kind: str | None = None,
     dt_s: UserTimes = None, slab_mm: float | None = None, files: Sequence[Path] = (),
 ) -> DicomSeries:  # fmt: skip
     """Read one series of a folder, classic or enhanced, still, in time, or shuttled.
@@ -100,7 +100,6 @@ def read_series(
     Args:
         series_uid: which series, where there are several: its UID or its number.
         kind: the one series of this kind (``ctp``, ``cbf`` and so on), where there are several.
-        interpolate: False refuses slabs that were taken at different times.
         dt_s: seconds between frames, or the time of each, instead of the file's.
         slab_mm: average thin slices to about this thickness while they are read.
         files: the only ones to read, of a folder with several studies.
@@ -128,7 +127,7 @@ def read_series(
     taken, times, rows, timing = None, None, None, None
     if any(len(group) > 1 for group in stack.frames):
         taken = order_frames(stack, where, dt_s)
-        times, uneven = common_times(taken, where, interpolate=interpolate)
+        times, uneven = common_times(taken, where)
         findings += taken.findings
         read = [group if uneven else group[: len(times)] for group in taken.frames]
         timing = (taken.times_s, times) if uneven else None

@@ -64,16 +64,13 @@ def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
     return Timed(frames, times, slabs, clock, findings)
 
 
-def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.ndarray, bool]:
+def common_times(timing: Timed, where: str) -> tuple[np.ndarray, bool]:
     """Return the times of the frames and whether the slices must be interpolated to them, which is remarked.
 
     One slab whose slices differ by at most a quarter of the shortest step: the mean time of each frame, as it is.
     Else the times of the slab that began first, those that lie inside the times of every other slice: nothing is
     extrapolated. At the ends of a table that sweeps, two passes follow at once: slices whose shortest step is less than
     nine tenths of that of the others give no times.
-
-    Args:
-        interpolate: False refuses slices with times of their own.
     """
     if len(timing.slabs) == 1:
         table = np.stack(timing.times_s)
@@ -87,7 +84,7 @@ def common_times(timing: Timed, where: str, *, interpolate: bool) -> tuple[np.nd
     first = min(even, key=lambda times: times[0])
     begin, end = max(times[0] for times in timing.times_s), min(times[-1] for times in timing.times_s)
     times = first[(first >= begin) & (first <= end)]
-    if not interpolate or len(times) < 2:
+    if len(times) < 2:
         starts = ", ".join(f"{len(slab)} slices from {timing.times_s[slab[0]][0]:.2f} s" for slab in timing.slabs[:6])
         text = f"{len(timing.slabs)} slabs: {starts}; {len(times)} times in common"
         raise refused("E-DCM-21", where=where, found=text)

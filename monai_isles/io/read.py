@@ -66,7 +66,6 @@ def read_image(
     kind: str | None = None,
     where: str = "",
     dtype: type = np.float32,
-    max_bytes: int | None = None,
     label_values: Sequence[int] | None = None,
     judge_time: bool = True,
 ) -> Image:
@@ -77,8 +76,6 @@ def read_image(
     Args:
         kind: a modality key, ``label``, ``probability``, or None: any single volume or series, finite values only.
         where: the case, to name in errors.
-        max_bytes: largest size of the voxels as stored; default 4 GiB, or more where the file itself is that large
-            (eight times its size where it is compressed).
         label_values: of a mask with several labels, those that mean lesion: they are read as 1, the others as 0.
         judge_time: False where the user gives the frame times of a series.
     Raises: ``E-FILE-01`` to ``09``, ``20`` bytes, ``E-DIM``, ``E-GEOM``, ``E-VAL`` the rest, ``E-LBL-01``.
@@ -87,7 +84,7 @@ def read_image(
     np.float32(1.0)
     """
     image, result = inspect_image(
-        path, kind=kind, where=where, dtype=dtype, max_bytes=max_bytes, label_values=label_values, judge_time=judge_time
+        path, kind=kind, where=where, dtype=dtype, label_values=label_values, judge_time=judge_time
     )
     refuse(result)
     return cast(Image, image)  # without an image there is an error among the findings
@@ -99,7 +96,6 @@ def inspect_image(
     kind: str | None = None,
     where: str = "",
     dtype: type = np.float32,
-    max_bytes: int | None = None,
     label_values: Sequence[int] | None = None,
     judge_time: bool = True,
 ) -> tuple[Image | None, list[Finding]]:
@@ -108,8 +104,8 @@ def inspect_image(
     place = f"{where}: {path}" if where else str(path)
     size = path.stat().st_size if path.is_file() else 0
     honest = size * (HONEST_RATIO if path.name.lower().endswith(".gz") else 1)
-    limit = max(MAX_BYTES, honest) if max_bytes is None else max_bytes
-    raw, sha256 = read_payload(path, place, limit=_judge_claim(path, place, limit) + SPARE_BYTES)
+    limit = _judge_claim(path, place, max(MAX_BYTES, honest)) + SPARE_BYTES
+    raw, sha256 = read_payload(path, place, limit=limit)
     header = parse_header(raw, place)
     findings = header_findings(header, kind=kind, where=place, judge_time=judge_time)
     if any(item.severity == ERROR for item in findings):

@@ -10,6 +10,7 @@ from typing import Any
 import torch
 from monai.inferers import SimpleInferer
 from torch import Tensor, nn
+from torch.utils._pytree import tree_map
 
 from monai_isles.errors import refused
 from monai_isles.inference.cpu.fast_form import require_compiler
@@ -109,12 +110,4 @@ class AutocastInferer(SimpleInferer):
             return super().__call__(inputs, form, *args, **kwargs)
         with torch.autocast(inputs.device.type, dtype=torch.bfloat16):
             output = super().__call__(inputs, form, *args, **kwargs)
-        return _single(output)
-
-
-def _single(output: Any) -> Any:
-    if isinstance(output, Tensor):
-        return output.float()
-    if isinstance(output, tuple) and hasattr(output, "_fields"):
-        return type(output)(*(_single(part) for part in output))
-    return output
+        return tree_map(lambda part: part.float() if isinstance(part, Tensor) else part, output)
