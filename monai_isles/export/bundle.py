@@ -275,7 +275,8 @@ def _require_complete(bundle: Bundle, weights: Path) -> None:
     if not weights.is_file() and (missing or weights != bundle.weights or build_network(bundle).state_dict()):
         missing.append(str(weights))
     if missing:
-        raise refused("E-EXP-01", where=str(source), found=f"missing: {', '.join(missing)}")
+        again = {"fix": "name the bundle that this export was made of"} if (source / "configs").is_dir() else {}
+        raise refused("E-EXP-01", where=str(source), found=f"missing: {', '.join(missing)}", **again)
 
 
 def _require_room(source: Path, out: Path, name: str, force: bool) -> None:

@@ -141,6 +141,11 @@ def test_the_metadata_states_the_channels_of_an_overlay(tmp_path: Path) -> None:
     assert image["num_channels"] == 14 and image["channel_def"]["3"] == "t1c"
 
 
+def test_an_export_is_not_exported_again(exported: Exported, tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-EXP-01(?s:.*)fix   name the bundle that this export was made of"):
+        export_bundle(exported.folder, tmp_path / "out")
+
+
 def test_everything_missing_is_listed(bundle: Path, tmp_path: Path) -> None:
     for name in ("README.md", "LICENSE", "models/model.pt"):
         (bundle / name).unlink()
