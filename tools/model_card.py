@@ -49,6 +49,8 @@ def main(argv: Sequence[str] | None = None) -> None:
     if given and len(given) < len(_OF_A_RUN):
         missing = ", ".join("--" + name.replace("_", "-") for name in _OF_A_RUN if name not in given)
         parser.error(f"a card of trained weights also needs {missing}; give none of them where no weights are shipped")
+    if not (args.bundle / "metadata.json").is_file():
+        parser.error(f"no metadata.json in {args.bundle}: give the folder of a bundle, such as bundles/clerigues")
     metadata = json.loads((args.bundle / "metadata.json").read_text(encoding="utf-8"))
     texts = json.loads(args.texts.read_text(encoding="utf-8")) if args.texts else words_of(args.bundle)
     readme = args.bundle / "README.md"

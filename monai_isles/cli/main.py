@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import difflib
+import errno
 import importlib
 import io
 import json
@@ -18,7 +19,7 @@ from types import ModuleType
 from typing import Any
 
 from monai_isles import __version__
-from monai_isles.errors import EXIT_DONE, IslesError, arguments_error, find_isles_error, memory_error
+from monai_isles.errors import EXIT_DONE, IslesError, arguments_error, find_isles_error, memory_error, refused
 from monai_isles.io.findings import tell_counts
 
 VERBS = {
@@ -37,6 +38,7 @@ VERBS = {
     "report": "write the HTML page of a scored set of predictions",
     "export": "write a bundle in the bundle specification's layout, with a zip to share",
 }
+_FULL = (errno.ENOSPC, errno.EDQUOT)
 NOTICE = "Research only, not a medical device."
 
 
@@ -89,7 +91,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     os.environ.setdefault("GOMP_SPINCOUNT", "1000")
     before = _exit_on_sigterm()
     try:
-        return int(_module(args.verb).run(args))
+        code = int(_module(args.verb).run(args))
+        sys.stdout.flush()
+        return code
     except (IslesError, RuntimeError, MemoryError) as error:
         ours = find_isles_error(error) or memory_error(error, f"monai-isles {args.verb}") or arguments_error(error)
         if ours is None or args.debug:
@@ -97,9 +101,15 @@ def main(argv: Sequence[str] | None = None) -> int:
         facts = {"error": ours.code, **{name: getattr(ours, name) for name in ("fault", "where", "found", "fix")}}
         print(json.dumps(facts) if args.json else str(ours), file=sys.stderr)
         return ours.exit_code
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return EXIT_DONE
+    except OSError as error:
+        if not isinstance(error, BrokenPipeError) and (error.errno not in _FULL or error.filename or args.debug):
+            raise
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # else what is left fails again at the end
+        if isinstance(error, BrokenPipeError):
+            return EXIT_DONE
+        full = refused("E-FILE-10", where="standard output", found=str(error.strerror), fix="free space, and repeat")
+        print(full, file=sys.stderr)
+        return full.exit_code
     except KeyboardInterrupt:
         print("stopped by the user", file=sys.stderr)
         return 130

@@ -76,6 +76,15 @@ def test_a_refused_input_prints_four_lines_and_exits_with_four(tmp_path: Path) -
     assert first.startswith("E-LIST-01: ") and [line[:8] for line in rest] == ["  where ", "  found ", "  fix   "]
 
 
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="no /dev/full")
+def test_a_full_disk_behind_standard_output_is_told(monkeypatch, capsys: pytest.CaptureFixture[str]) -> None:
+    with open("/dev/full", "w") as full:
+        monkeypatch.setattr(sys, "stdout", full)
+        assert main(["bundles"]) == 4
+    said = capsys.readouterr().err
+    assert said.startswith("E-FILE-10: file cannot be written\n  where standard output") and len(said.splitlines()) == 4
+
+
 def test_json_gives_the_error_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datalist", str(tmp_path), "--out", str(tmp_path / "l.json"), "--json"]) == 4
     assert json.loads(capsys.readouterr().err)["error"] == "E-LIST-01"

@@ -136,3 +136,9 @@ def test_half_a_run_is_refused(tmp_path: Path, tool: ModuleType, capsys: pytest.
     with pytest.raises(SystemExit):
         tool.main([str(bundle(tmp_path, "wang")), "--run", "x"])
     assert "also needs --scores, --predictions, --device, --memory-gb" in capsys.readouterr().err
+
+
+def test_a_folder_that_is_no_bundle_is_named(tool: ModuleType, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        tool.main(["nope"])
+    assert "no metadata.json in nope" in capsys.readouterr().err
