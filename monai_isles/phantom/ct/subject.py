@@ -166,7 +166,6 @@ class Slab:
     signs: Signs
     depth: np.ndarray
     later: np.ndarray
-    territory: np.ndarray
 
     @property
     def solid(self) -> np.ndarray:
@@ -255,14 +254,13 @@ def _slab(
     shown = tissues.fill(avoid_sulci(later, matter.ravel()[tissues.inside]))
     drawn = ndimage.gaussian_filter(shown, (sigma, sigma, 0)) - 12
     drawn[matter < 0.3] = -12
-    touched = fed_by(ischaemia.stroke, tissues.atlas_mm)
-    return Slab(grid, pose, tissues, signs, depth, drawn.astype(np.float32), touched)
+    return Slab(grid, pose, tissues, signs, depth, drawn.astype(np.float32))
 
 
 def _levels(stroke: Stroke, slabs: list[Slab], least_ml: float) -> tuple[float, float, float, float]:
     voxel_ml = slabs[0].grid.voxel_ml
     depth = np.concatenate([s.depth[s.solid] for s in slabs])
-    territory_ml = sum(np.count_nonzero(s.territory & s.solid) for s in slabs) * voxel_ml
+    territory_ml = sum(np.count_nonzero(fed_by(stroke, s.tissues.atlas_mm) & s.solid) for s in slabs) * voxel_ml
     core_ml = min(stroke.core_ml, 0.8 * territory_ml)  # a core cannot fill more than the territory in the slabs
     penumbra_ml = min(
         core_ml * stroke.penumbra_ratio + stroke.penumbra_share * territory_ml, max(1.05 * territory_ml, 1.3 * core_ml)
