@@ -7,6 +7,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
+from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
@@ -194,16 +195,20 @@ def predict_cases(
     (``overlap``); ``seconds`` counts only a case's own stages. ``after`` is called with entry, maps and result of each
     case before its ``result.json`` is written, in the writing thread.
     """
-    stages = _Stages(predictor, out, after, strict)
-    read, infer, write = (partial(stages.run, stage) for stage in (stages.read, stages.infer, stages.write))
-    cases = overlap(map(_Staged, entries), read, infer, write)
-    return {case.name: case.record for case in progress(cases, "predict", total=len(entries))}
+    cases = (_Staged(predictor, out, after, strict, entry) for entry in entries)
+    stages = (methodcaller("run", stage) for stage in (_Staged.read, _Staged.infer, _Staged.write))
+    done = progress(overlap(cases, *stages), "predict", total=len(entries))
+    return {str(case.entry["case"]): case.record for case in done}
 
 
 @dataclass
 class _Staged:
-    """Hold one case between two stages; with a ``record`` it is finished."""
+    """Take one case through its stages; a fault in one becomes its ``record``, with which it is finished."""
 
+    predictor: Predictor
+    out: Path
+    after: After | None
+    strict: bool
     entry: Entry
     stamp: dict[str, object] = field(default_factory=dict)
     data: Any = None
@@ -213,67 +218,57 @@ class _Staged:
     remarks: list[Finding] = field(default_factory=list)
 
     @property
-    def name(self) -> str:
-        return str(self.entry["case"])
+    def folder(self) -> Path:
+        return self.out / str(self.entry["case"])
 
-
-@dataclass(frozen=True)
-class _Stages:
-    """Run the three stages of a case; a fault in one of them becomes the record of this case."""
-
-    predictor: Predictor
-    out: Path
-    after: After | None
-    strict: bool
-
-    def run(self, stage: Callable[[_Staged], None], case: _Staged) -> _Staged:
-        if case.record:
-            return case
+    def run(self, stage: Callable[[_Staged], None]) -> _Staged:
+        if self.record:
+            return self
         started = time.monotonic()
         try:
             with collect_remarks() as remarks:
-                stage(case)
-            case.remarks += remarks
+                stage(self)
+            self.remarks += remarks
         except FAULTS as error:
             if self.strict:
                 raise
-            log.debug("case %s failed", case.name, exc_info=error)
-            case.record = failed_record(error)
-        if case.record:
-            case.data = case.maps = None
-        case.seconds += time.monotonic() - started
-        return case
+            log.debug("case %s failed", self.folder.name, exc_info=error)
+            self.record = failed_record(error)
+        if self.record:
+            self.data = self.maps = None
+        self.seconds += time.monotonic() - started
+        return self
 
-    def read(self, case: _Staged) -> None:
-        outputs.require_own_names(self.predictor.postprocessing, case.entry, self.out / case.name)
-        fetch_entry(case.entry)
-        case.stamp = prediction_stamp(self.predictor, case.entry)
-        if is_predicted(self.out / case.name, case.stamp):
-            case.record = {"outcome": "done before"}
+    def read(self) -> None:
+        outputs.require_own_names(self.predictor.postprocessing, self.entry, self.folder)
+        fetch_entry(self.entry)
+        self.stamp = prediction_stamp(self.predictor, self.entry)
+        if is_predicted(self.folder, self.stamp):
+            self.record = {"outcome": "done before"}
             return
-        case.data = self.predictor.prepare(case.entry)
+        self.data = self.predictor.prepare(self.entry)
 
-    def infer(self, case: _Staged) -> None:
-        case.maps = self.predictor.run_networks(case.data)
+    def infer(self) -> None:
+        self.maps = self.predictor.run_networks(self.data)
 
-    def write(self, case: _Staged) -> None:
+    def write(self) -> None:
         started = time.monotonic()
-        maps = self.predictor.finish(case.entry, case.data, case.maps)
+        maps = self.predictor.finish(self.entry, self.data, self.maps)
         measured = outputs.lesion_numbers(maps, self.predictor.calibration)
-        measured |= outputs.registration_numbers(case.data) | outputs.stage_numbers(case.data)
-        seconds = round(case.seconds + time.monotonic() - started, 2)
-        mirrored = (case.data.get("mirror") or {}).get("remark")
-        remarks = [*remark_lines(case.remarks), *([str(mirrored)] if mirrored else [])]
+        measured |= outputs.registration_numbers(self.data) | outputs.stage_numbers(self.data)
+        seconds = round(self.seconds + time.monotonic() - started, 2)
+        mirrored = (self.data.get("mirror") or {}).get("remark")
+        remarks = [*remark_lines(self.remarks), *([str(mirrored)] if mirrored else [])]
         text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
-        result = case.stamp | measured | text
-        block = perfusion_block(case.entry, self.predictor.settings)
+        result = self.stamp | measured | text
+        block = perfusion_block(self.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
-        _remove_former(self.out / case.name, maps, page=self.after is not None)
+        _remove_former(self.folder, maps, page=self.after is not None)
         if self.after is not None:
-            self.after(case.entry, maps, result)
-        result["maps_sha256"] = _checksums(self.out / case.name, maps)
-        publish_json(self.out / case.name / "result.json", result)
-        case.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
+            self.after(self.entry, maps, result)
+        result["maps_sha256"] = _checksums(self.folder, maps)
+        publish_json(self.folder / "result.json", result)
+        self.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
 
 
 def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> None:
