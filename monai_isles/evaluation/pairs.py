@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -16,6 +17,9 @@ from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 _SUFFIXES = (".nii.gz", ".nii")
+_IN_BIDS = re.compile(
+    r"(sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)_(?:.*_)?label-lesion_(?:.*_)?mask\.nii(?:\.gz)?$", re.IGNORECASE
+)
 _NO_MAPS = "add the missing file; without --baseline only the mask is read, and no plain CT and maps"
 
 
@@ -149,7 +153,8 @@ def _is_data_folder(folder: Path) -> bool:
 def find_masks(folder: Path) -> dict[str, Path]:
     """Return the masks of a folder by case, ``<case>/lesion.nii.gz`` or ``<case>.nii.gz``; ignore other files.
 
-    In the folder of a case without a lesion file its only mask by name is taken (``P1/mask.nii.gz``).
+    In the folder of a case without a lesion file its only mask by name is taken (``P1/mask.nii.gz``); of BIDS
+    derivatives the masks with ``label-lesion``, by subject and session.
     Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
     that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
@@ -168,4 +173,9 @@ def find_masks(folder: Path) -> dict[str, Path]:
             if name in result:
                 raise refused("E-EVAL-07", where=name, found=f"{result[name]} and {path}")
             result[name] = path
+    for path in [] if result else sorted(folder.rglob("sub-*_mask.nii*")):
+        if match := _IN_BIDS.match(path.name):
+            if match[1] in result:
+                raise refused("E-EVAL-07", where=match[1], found=f"{result[match[1]]} and {path}")
+            result[match[1]] = path
     return {name: path for name, path in result.items() if name not in failed}

@@ -106,6 +106,19 @@ def test_a_last_word_that_means_a_mask_does_not_part_a_pair(tmp_path: Path, save
     assert [path is not None and "P1" in str(path) for path in masks.values()] == [True, False] and extra == ["P3_mask"]
 
 
+def test_bids_derivatives_are_predictions(tmp_path: Path, save_volume) -> None:
+    for name in (
+        "sub-1_ses-01_space-ncct_label-lesion_desc-monaiisles_mask",
+        "sub-2_label-lesion_mask",
+        "sub-3_brain_mask",
+    ):
+        save_volume(tmp_path / "pred" / name[:5] / "anat" / f"{name}.nii.gz", ONE)
+    assert {*find_masks(tmp_path / "pred")} == {"sub-1_ses-01", "sub-2"}
+    save_volume(tmp_path / "pred" / "sub-2" / "anat" / "sub-2_space-orig_label-lesion_mask.nii.gz", ONE)
+    with pytest.raises(IslesError, match=r"E-EVAL-07(?s:.*)sub-2"):
+        find_masks(tmp_path / "pred")
+
+
 def test_names_that_fit_two_masks_are_not_paired(tmp_path: Path, save_volume) -> None:
     for name in ("ref/P1", "pred/P1_mask", "pred/P1_lesion"):
         save_volume(tmp_path / f"{name}.nii.gz", ONE)
