@@ -171,10 +171,13 @@ def _require_one_orientation(frames: Sequence[Frame], where: str) -> None:
 def _require_one_size(frames: Sequence[Frame], where: str) -> None:
     sizes: dict[tuple, list[Frame]] = {}
     for frame in frames:
-        key = (frame.file.text("Rows"), frame.file.text("Columns"), *(round(item, 6) for item in frame.spacing))
+        # Spacings written with fewer decimals differ by less than a tenth of a voxel over a whole picture.
+        alike = [round(mm / (own or 1.0), 4) for mm, own in zip(frame.spacing, frames[0].spacing, strict=True)]
+        key = (frame.file.text("Rows"), frame.file.text("Columns"), *alike)
         sizes.setdefault(key, []).append(frame)
     if len(sizes) > 1 or min(frames[0].spacing) <= 0:
-        listed = (f"{r} x {c} of {a:g} x {b:g} mm: {frame_names(group)}" for (r, c, a, b), group in sizes.items())
+        text = "{} x {} of {:g} x {:g} mm: {}"
+        listed = (text.format(*key[:2], *group[0].spacing, frame_names(group)) for key, group in sizes.items())
         raise refused("E-DCM-18", where=where, found="; ".join(listed))
 
 

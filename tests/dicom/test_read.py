@@ -202,6 +202,12 @@ def test_mixed_sizes_are_refused(dicom) -> None:
     refused(dicom.folder, r"E-DCM-18(?s:.*)5 x 6 of 0.8 x 0.9 mm(?s:.*)0.8 x 0.95 mm: IM00003")
 
 
+def test_a_spacing_that_some_files_round_is_one(dicom) -> None:
+    for path in dicom.files[::2]:
+        dicom.change(path, PixelSpacing=["0.80001", "0.9"])
+    assert np.array_equal(read_series(dicom.folder).array, dicom.scan.ctp)
+
+
 def test_a_missing_slice_is_named_by_its_neighbours(write_tiny: Callable) -> None:
     _, folder = write_tiny("classic", 2, 5)
     for t in range(2):
