@@ -132,14 +132,15 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     steps = [float(np.diff(time).min()) for time in times if len(time) > 1]
     near = 0.2 * min(steps) if steps else np.inf
     slabs, counts = [[0]], list(map(len, times))
-    # Where slabs overlap by one slice, it has the frames of both.
-    sums = [(n, counts[n - 1] + counts[n + 1]) for n in range(1, len(times) - 1)]
-    both = [n for n, frames in sums if frames > 3 and abs(counts[n] - frames) <= 1]
+    both = set[int]()  # where slabs overlap, slices have the frames of both
+    for n, own in enumerate(counts):
+        ends = [next((other for other in part if other != own), 0) for part in (counts[n::-1], counts[n:])]
+        both |= {n} if min(ends) > 1 and abs(own - sum(ends)) <= 1 else set()
     for n in range(1, len(times)):
         few, many = sorted((times[n], times[n - 1]), key=len)
         together = np.abs(few[:, None] - many[None, :]).min(axis=1) <= near
         # Half of the frames at the times of the slice before: the same position of the table.
-        if together.mean() >= 0.5 and not {n - 1, n} & set(both):
+        if together.mean() >= 0.5 and (n - 1 in both) == (n in both):
             slabs[-1].append(n)
         else:
             slabs.append([n])

@@ -32,18 +32,19 @@ def test_a_shuttled_series_is_brought_to_the_times_of_its_first_slab(write_tiny:
     assert ("E-DCM-33", "slices are interpolated in time") in [(one.code, one.fault) for one in series.findings]
 
 
-def test_slabs_may_overlap_by_one_slice(write_tiny: Callable) -> None:
-    """The slice that both positions of the table hold was taken at the times of both."""
-    scan, folder = write_tiny("shuttle", 8, 4)
+@pytest.mark.parametrize(("slices", "counts"), [(1, [4, 4, 8, 4, 4]), (2, [4, 8, 8, 4])])
+def test_slabs_may_overlap(write_tiny: Callable, slices: int, counts: list[int]) -> None:
+    """Slices that both positions of the table hold were taken at the times of both."""
+    scan, folder = write_tiny("shuttle", 8, 6)
     for path in (folder / "ctp").iterdir():
         header = pydicom.dcmread(path)
         x, y, z = header.ImagePositionPatient
-        if float(z) > 12:  # slices 2 and 3
-            header.ImagePositionPatient = [x, y, float(z) - 5]
+        if float(z) > 12:  # slices 3 to 5
+            header.ImagePositionPatient = [x, y, float(z) - 5 * slices]
             header.save_as(path)
     series = read_series(folder, kind="ctp")
-    assert [len(own) for own in series.slice_times_s] == [4, 8, 4] and series.times_s.tolist() == [0.0, 3.0, 6.0]
-    assert np.array_equal(series.array[..., :2], scan.ctp[[2, 4, 6], :, :, :2])
+    assert [len(own) for own in series.slice_times_s] == counts and series.times_s.tolist() == [0.0, 3.0, 6.0]
+    assert np.array_equal(series.array[..., :3], scan.ctp[[2, 4, 6], :, :, :3])
     assert [one.code for one in series.findings] == ["E-DCM-33"]
 
 
