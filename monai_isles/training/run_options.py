@@ -38,9 +38,9 @@ def plain_exits(**ignored: object) -> None:
     Raises: ``E-TRAIN-22`` for a value of another kind, ``E-XVAL-02`` for an option that the config does not have.
 
     >>> import signal
-    >>> hook, handler = sys.excepthook, signal.getsignal(signal.SIGTERM)
+    >>> hook, handler = sys.excepthook, signal.signal(signal.SIGTERM, signal.SIG_DFL)
     >>> plain_exits()
-    >>> signal.getsignal(signal.SIGTERM) is handler
+    >>> signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
     False
     >>> sys.excepthook, _ = hook, signal.signal(signal.SIGTERM, handler)  # as before
     """
