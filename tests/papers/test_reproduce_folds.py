@@ -172,7 +172,10 @@ def test_several_trainings_of_every_row_give_the_spread_between_them(
     assert "3 trainings of every row" in capsys.readouterr().out
 
 
-def test_a_seed_beside_seeds_is_refused(words: list[str], trained: list[Plan], tmp_path: Path) -> None:
+@pytest.mark.parametrize(("seeds", "more"), [(["0", "1"], ["seed=3"]), (["0", "-1"], [])])
+def test_a_seed_beside_seeds_or_below_zero_is_refused_before_any_training(
+    words: list[str], trained: list[Plan], tmp_path: Path, seeds: list[str], more: list[str]
+) -> None:
     with pytest.raises(SystemExit, match="2"):
-        reproduce("--table", "1", "--seeds", "0", "1", *words, "seed=3")
+        reproduce("--table", "1", "--seeds", *seeds, *words, *more)
     assert not trained and not (tmp_path / "out").exists()
