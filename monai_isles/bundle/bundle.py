@@ -312,6 +312,12 @@ def check_bundle(path: str | Path, *, unpack: str | Path | None = None) -> list[
     return findings
 
 
+def verbatim(path: str | Path) -> str:
+    """Return a path as a config holds it: MONAI reads ``#`` as the separator of ids and would turn it into ``::``."""
+    text = str(path)
+    return f"${text!r}".replace("#", r"\x23").replace("@", r"\x40") if "#" in text else text
+
+
 def _place_of(name_or_path: str | Path) -> Path:
     """Return an existing path unchanged, else the folder of the known bundle of this name."""
     path = Path(name_or_path)

@@ -16,7 +16,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from monai_isles.bundle.bundle import TRAIN
+from monai_isles.bundle.bundle import TRAIN, verbatim
 from monai_isles.cohort.child_process import GRACE_S, run_with_parent
 from monai_isles.cohort.clusters import devices_here
 from monai_isles.cohort.engine import run_cases
@@ -228,13 +228,14 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
     folder = out / f"fold_{fold}"
     chosen = {
         **plan.open_bundle().training_settings(),
-        "bundle_root": plan.bundle,
-        "dataset_dir": plan.dataset_dir,
-        "data_list": str((out / DATA_LIST).absolute()),
-        "output_dir": str(folder.absolute()),
+        "bundle_root": verbatim(plan.bundle),
+        "dataset_dir": verbatim(plan.dataset_dir),
+        "data_list": verbatim((out / DATA_LIST).absolute()),
+        "output_dir": verbatim(folder.absolute()),
         "fold": plan.stopping_fold(fold),
         "held_out": plan.held_out_folds(fold),
         **kept,
+        **({"cache_dir": verbatim(str(kept["cache_dir"]))} if kept else {}),
     }
     publish_json(folder / "settings.json", chosen)
     bundle = plan.open_bundle()

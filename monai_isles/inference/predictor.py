@@ -15,7 +15,7 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, verbatim
 from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
@@ -220,7 +220,8 @@ def load_predictor(
     """
     bundle = Bundle.open(bundle)
     parser = (bundle if weights else bundle.with_shipped_settings).config("inference")
-    parser.update({"bundle_root": str(bundle.root), "output_dir": str(out), "dataset_dir": None, **changes})
+    paths_of_config = {"bundle_root": verbatim(bundle.root), "output_dir": verbatim(out), "dataset_dir": None}
+    parser.update(paths_of_config | dict(changes))
     if device != "auto":
         parser["device"]["name"] = device
     paths = list(weights)

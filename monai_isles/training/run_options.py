@@ -23,6 +23,7 @@ _OF_MONAI = {name for made in (run_bundle, ConfigWorkflow) for name in inspect.s
 _SIZES = ("grid", "patch", "border", "validation_step")
 _COUNTS = ("max_epochs", "batch_size", "val_interval", "patience", "grid", "patch", "validation_step", "widths")
 _STEPS = ("pixel_mm", "step_s")
+_PATHS = ("bundle_root", "dataset_dir", "data_list", "output_dir", "cache_dir", "weights", "initial_weights")
 _METRICS = ("metric", "stop_metric")
 _JUDGED_ELSEWHERE = ("fold", "compile")
 
@@ -59,7 +60,9 @@ def _options(words: list[str]) -> dict[str, Any]:
     for word, following in zip(words, [*words, "--"][1:], strict=True):
         if match := re.match(r"--?([a-zA-Z][^=]*)(=.*)?$", word, re.DOTALL):
             value = match[2][1:] if match[2] else "True" if re.match("--|-[a-zA-Z]", following) else following
-            given[match[1].replace("-", "_")] = DefaultParseValue(value)
+            # Behind "#" Fire reads a comment: "run #1" would be "run".
+            cut = "#" in value and not value.startswith(("$", "@", "%"))
+            given[match[1].replace("-", "_")] = value if cut else DefaultParseValue(value)
     return given
 
 
@@ -93,7 +96,12 @@ def judge_settings(config: ConfigParser, first: Mapping[str, Any], option: str =
 
 def _wanted(name: str, default: object, value: object) -> str | None:
     """Return what a setting must be, or None if ``value`` is that; expressions are not judged."""
-    if any(isinstance(one, str) and one.startswith(("$", "@", "%")) for one in (default, value)):
+    if isinstance(value, str) and value.startswith(("$", "@", "%")):
+        return None
+    if name in _PATHS:
+        fits = value is None or (isinstance(value, str | dict) and "#" not in value)
+        return None if fits else "a path without #, which MONAI replaces (a folder named 5 or a,b as ./5 or ./a,b)"
+    if isinstance(default, str) and default.startswith(("$", "@", "%")):
         return None
     number = isinstance(value, int | float) and not isinstance(value, bool)
     if isinstance(default, bool):  # Fire reads true as a text, which counts as true; so would false
@@ -110,12 +118,11 @@ def _wanted(name: str, default: object, value: object) -> str | None:
             fits = not any(_wanted(name, default[0], one) for one in value)
             fits = fits and (name not in _SIZES or len(value) == len(default))
         return None if fits else f"a list in quotes and brackets, such as {json.dumps(default)!r}"
-    if isinstance(default, dict) and not isinstance(value, dict | None) and name != "dataset_dir":
+    if isinstance(default, dict) and not isinstance(value, dict | None):
         if name == "device" and value != "auto" and pick_device(str(value)):
             return None
         return "one argument of it: " + ", ".join(f"--{name}#{key} VALUE" for key in default if key != "_target_")
-    wrong = isinstance(default, str) and (number or isinstance(value, list))
-    return "a text (a folder whose name is a number as ./5)" if wrong else None
+    return "a text" if isinstance(default, str) and (number or isinstance(value, list)) else None
 
 
 def _hook(kind: type[BaseException], error: BaseException, trace: TracebackType | None) -> None:

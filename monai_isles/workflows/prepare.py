@@ -10,7 +10,7 @@ from typing import Any
 import torch
 from monai.bundle import ConfigParser
 
-from monai_isles.bundle.bundle import Bundle
+from monai_isles.bundle.bundle import Bundle, verbatim
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Place, Record, Task, load_in_process
@@ -48,8 +48,9 @@ class Preparation:
             if "dataset" not in config["train"]:
                 raise refused("E-USE-66", where=f"prepare --for {TRAINING}", found=self.bundle.root.name)
             config["cases"]["keep"] = None
-        root, folder = str(self.bundle.root), str(local_root(self.folder))
-        config.update({"bundle_root": root, "dataset_dir": folder, "data_list": self.data_list})
+        root, folder = verbatim(self.bundle.root), verbatim(local_root(self.folder))
+        listed = self.data_list and verbatim(self.data_list)
+        config.update({"bundle_root": root, "dataset_dir": folder, "data_list": listed})
         return config
 
     def entries(self, *, section: str, left_out: list[Finding] | None = None) -> list[dict[str, object]]:

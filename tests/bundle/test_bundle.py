@@ -9,9 +9,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from monai.bundle import ConfigParser
 
 from monai_isles.bundle import Bundle
-from monai_isles.bundle.bundle import check_bundle, known_bundles
+from monai_isles.bundle.bundle import check_bundle, known_bundles, verbatim
 from monai_isles.errors import IslesError
 from monai_isles.io import publish_json
 from monai_isles.io.archives import pack_zip
@@ -47,6 +48,12 @@ def test_later_files_and_then_settings_win(bundle: Path) -> None:
     config = under(bundle, ["thin.json"], settings).config("train")
     assert (config["epochs"], config["network"]["width"], config["network"]["deep"]["rate"]) == (2, 4, 0.5)
     assert "step" not in config
+
+
+@pytest.mark.parametrize("path", ["/c#/@data/it's $x \\ü#", "/data/@plain"])
+def test_a_path_reaches_the_config_as_it_is(path: str) -> None:
+    config = ConfigParser({"root": verbatim(path), "file": "$@root + '/model.pt'", "data": 5})
+    assert config.get_parsed_content("file") == f"{path}/model.pt"
 
 
 def test_an_opened_bundle_takes_overlays_and_settings_above_its_own() -> None:

@@ -39,6 +39,9 @@ def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UN
     (["--device", "auto"], r"--device\n  found 'auto'\n  fix   give one argument of it: --device#name VALUE"),
     (["--strict", "false"], r"--strict\n  found 'false'\n  fix   give True or False"),
     (["--output_dir", "2018"], r"--output_dir\n  found 2018\n(?s:.*)\./5"),
+    (["--output_dir", "run #1"], r"--output_dir\n  found 'run #1'\n  fix   give a path without #"),
+    (["--dataset_dir", "/c#/data"], r"--dataset_dir\n  found '/c#/data'\n"),
+    (["--data_list", "a,b"], r"--data_list\n  found \('a', 'b'\)\n(?s:.*)\./a,b"),
 ])  # fmt: skip
 def test_a_value_of_another_kind_is_refused_before_the_work(
     monkeypatch: pytest.MonkeyPatch, options: list[str], said: str

@@ -52,6 +52,18 @@ def test_maps_lie_on_the_grid_of_the_input(predict: Callable[..., int], phantom_
     assert 0 < probability.max() <= 1 and probability.min() == 0
 
 
+def test_folders_with_a_hash_in_their_names_are_used_as_they_are(phantom_folder: Path, tmp_path: Path) -> None:
+    home = tmp_path / "c#"
+    bundle = shutil.copytree(BUNDLE, home / "clerigues")
+    data = shutil.copytree(phantom_folder, home / "data")
+    words = ["--bundle", str(bundle), "--threads", "1"]
+    assert main(["predict", str(case(data, 1)), *words, "--step", "64", "--no-report", "--out", str(home / "out")]) == 0
+    assert (home / "out/case_1/lesion.nii.gz").is_file()
+    assert json.loads((home / "out/case_1/result.json").read_text())["calibration_sha256"]
+    assert main(["prepare", str(data), *words, "--for", "training", "--cache", str(home / "cache")]) == 0
+    assert len(list((home / "cache").glob("*.entry"))) == 3 and list(tmp_path.iterdir()) == [home]
+
+
 def test_result_and_record_say_how_it_came_about(
     predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
 ) -> None:
