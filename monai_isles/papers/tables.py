@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import html
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -13,14 +12,11 @@ import pandas as pd
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import PS
 from monai_isles.io.publish import publish_json, publish_text
+from monai_isles.reports.page import environment
 from monai_isles.reports.tables import METRICS, Column, Row, as_lines, cell, in_ascii, statistics
 
 LEVEL = 0.05
 _P_NAMES = [f"{kind}{more}" for kind in PS for more in ("", "_holm")]
-_STYLE = (
-    "body{font-family:sans-serif;margin:2em}td,th{padding:.2em .8em;text-align:left}"
-    "tr:nth-child(odd){background:#f4f5f7}"
-)
 _HEADINGS = {k: (m["paper"], m["paper_digits"], m.get("scale", 1.0)) for k, m in METRICS.items() if "paper" in m}
 _WORDS = {key: (item["word"], item.get("scale", 1.0), item["unit"]) for key, item in METRICS.items() if "word" in item}
 _NOTES = (
@@ -208,19 +204,9 @@ def publish_table(
         below += [counted, *words]
     publish_text(folder / f"{name}.txt", text)
     publish_text(folder / f"{name}.csv", paper_csv(ours, published, metrics, head=head))
-    publish_text(folder / f"{name}.html", _page(head, grids, below))
+    page = environment().get_template("paper.html").render(head=head, grids=grids, below=below)
+    publish_text(folder / f"{name}.html", page + "\n")
     return text
-
-
-def _page(head: PaperHead, grids: Sequence[list[list[str]]], below: Sequence[str]) -> str:
-    tables = [pd.DataFrame(grid[1:], columns=grid[0]).to_html(index=False, border=0) for grid in grids]
-    above = "".join(f"<p>{html.escape(line)}</p>" for line in head.lines[1:])
-    notes = "".join(f"<li>{html.escape(line)}</li>" for line in below)
-    title = html.escape(head.title)
-    return (
-        f'<!doctype html><html lang="en"><meta charset="utf-8"><title>{title}</title><style>{_STYLE}</style>'
-        f"<h1>{title}</h1>{above}{''.join(tables)}<ul>{notes}</ul></html>\n"
-    )
 
 
 def _csv(lines: Sequence[Mapping[str, object]]) -> str:

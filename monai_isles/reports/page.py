@@ -23,7 +23,7 @@ from monai_isles.reports.curves import best_epoch, motion_curves, training_curve
 from monai_isles.reports.figures import bland_altman_plot, dice_plot, reliability_plot, volume_scatter
 from monai_isles.reports.montage import drawn_keys, map_mosaic, panels
 from monai_isles.reports.sheet import WORDS, perfusion_table, picture, sheet_of
-from monai_isles.reports.tables import as_html
+from monai_isles.reports.tables import page_table
 from monai_isles.reports.viewer import niivue_facts, outline_masks, page_data
 from monai_isles.reports.views import MASKS, SYNTHETIC, CaseView
 from monai_isles.transforms.grid import onto_first
@@ -103,7 +103,7 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
         "notes": list(dict.fromkeys(note for sheet in sheets for note in sheet.notes)),
         "subjects": len({sheet.subject or sheet.name for sheet in sheets}),
         "shown": next(iter(cohort.summaries)),
-        "table": Markup(as_html(cohort.summaries, cohort.published)),
+        "table": page_table(cohort.summaries, cohort.published),
         "plots": _plots(cohort),
         "curves": curves,
         "provenance": {"monai_isles": __version__, **cohort.provenance},

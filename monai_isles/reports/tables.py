@@ -1,11 +1,10 @@
-"""Format tables of methods as text, Markdown or HTML, with published rows."""
+"""Format tables of methods as text, as Markdown or for a page, with published rows."""
 
 from __future__ import annotations
 
 import tomllib
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from html import escape
 from itertools import groupby
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -115,23 +114,15 @@ def _markdown_table(grid: Iterable[Sequence[str]]) -> str:
     return "\n".join(table)
 
 
-def as_html(rows: Summaries, published: Summaries | None = None) -> str:
-    """Return the table as HTML, every text of the caller's escaped, notes below."""
+def page_table(rows: Summaries, published: Summaries | None = None) -> dict[str, Any]:
+    """Return what ``_methods.html`` shows: headings, lines of kind, name and cells, and notes."""
     columns = _columns(rows, published)
-    head = "".join(f'<th scope="col">{escape(title)}</th>' for title in ("Method", "n", *(c.title for c in columns)))
-    body = ""
-    for kind, lines in (("", rows), (' class="published"', published or {})):
-        for name, row in lines.items():
-            body += f'<tr{kind}><th scope="row">{escape(name)}</th>'
-            for content in (_count(row), *(cell(row, column) for column in columns)):
-                small = "".join(f"<small>{escape(text)}</small>" for text in content.small.values())
-                body += f"<td>{escape(content.main)}{small}</td>"
-            body += "</tr>"
-    below = "".join(f"<li>{escape(note)}</li>" for note in notes(rows, published))
-    return (
-        f'<div class="wide"><table class="methods"><thead><tr>{head}</tr></thead><tbody>{body}</tbody></table></div>'
-        f'<ul class="notes">{below}</ul>'
-    )
+    lines = [
+        (kind, name, [_count(row), *(cell(row, column) for column in columns)])
+        for kind, of_kind in (("", rows), ("published", published or {}))
+        for name, row in of_kind.items()
+    ]
+    return {"head": ["Method", "n", *(c.title for c in columns)], "lines": lines, "notes": notes(rows, published)}
 
 
 def _columns(rows: Summaries, published: Summaries | None) -> list[Column]:

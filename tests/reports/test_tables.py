@@ -7,7 +7,8 @@ import pytest
 from monai_isles.errors import IslesError
 from monai_isles.evaluation import summarise
 from monai_isles.papers.published import published_rows
-from monai_isles.reports.tables import as_html, as_markdown, as_text
+from monai_isles.reports.page import environment
+from monai_isles.reports.tables import Summaries, as_markdown, as_text, page_table
 
 DISTANCES = dict.fromkeys(
     ("hd_mm", "hd95_mm", "assd_mm", "assd_half_sum_mm", "hd_vox", "diagonal_mm", "diagonal_vox", "rve", "lesion_f1"),
@@ -64,6 +65,10 @@ def test_a_published_row_stands_below_and_says_that_it_is_other_data() -> None:
 def test_no_paper_of_that_name() -> None:
     with pytest.raises(IslesError, match=r"E-REP-09.*\n.*nobody\n.*clerigues"):
         published_rows("nobody")
+
+
+def as_html(rows: Summaries, published: Summaries | None = None) -> str:
+    return environment().get_template("_methods.html").render(table=page_table(rows, published))
 
 
 def test_html_escapes_names_and_marks_published_rows() -> None:
