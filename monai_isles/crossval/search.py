@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, cast
 
 import numpy as np
-from scipy import ndimage
 from scipy.special import expit
 
 from monai_isles.case import Case
@@ -33,7 +32,7 @@ from monai_isles.io.read import Image, read_header
 from monai_isles.io.runs import RunFolder
 from monai_isles.metrics import calibration
 from monai_isles.metrics.calibration import Reliability
-from monai_isles.perfusion.thresholds import cluster_vox
+from monai_isles.perfusion.thresholds import cluster_vox, connected_parts
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
 
@@ -157,12 +156,10 @@ def _found_lesions(
     mask: np.ndarray, probability: np.ndarray, truth: np.ndarray, voxel_ml: float
 ) -> list[tuple[tuple[float, float], bool]]:
     """Return the features of every component of a mask, and whether it touches a true lesion."""
-    labels, count = ndimage.label(mask)
-    numbers = np.arange(1, count + 1)
-    sizes, means = ndimage.sum_labels(mask, labels, numbers), ndimage.mean(probability, labels, numbers)
-    right = ndimage.maximum(truth, labels, numbers)
-    parts = zip(sizes, means, right, strict=True) if count else ()
-    return [(lesion_features(float(mean), float(size) * voxel_ml), bool(hit)) for size, mean, hit in parts]
+    labels, sizes = connected_parts(mask)
+    sums, hits = (np.bincount(labels.ravel(), weights=part.ravel()) for part in (probability, truth))
+    parts = zip(sizes[1:], sums[1:], hits[1:], strict=True)
+    return [(lesion_features(float(p / size), float(size) * voxel_ml), bool(hit)) for size, p, hit in parts]
 
 
 def _record(

@@ -169,42 +169,32 @@ def check_list(path: str | Path, dataset_dir: str | Path | None = None) -> tuple
     if dataset_dir is None or any(item.severity == ERROR for item in findings):
         return findings, []
     seen, scans = dict[str, str](), []
-    for where, scan in _listed_scans(content, str(path), dataset_dir, findings):
-        about = _check_case(where, scan, seen, scan.label_values)
-        findings += [replace(item, case=_title(scan)) for item in about]
-        scans.append(scan)
-    return findings, scans
-
-
-def _listed_scans(
-    content: dict[str, Any], path: str, dataset_dir: str | Path, findings: list[Finding]
-) -> Iterator[tuple[str, Scan]]:
-    """Yield the place of each entry of a data list and its case; entries with missing files go to ``findings``."""
     for section, name in (("training", TRAINING), ("test", TESTING)):
         for number, entry in enumerate(content.get(section, []), start=1):
             scan, place = Scan(name, str(entry["case"])), f"{path}: {section} entry {number}: {entry['case']}"
             keys = [key for key in MODALITIES if key in entry]
-            if not keys:
+            part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
+            about, flat = list[Finding](), list[dict[str, Any]]()
+            if keys:
+                with _collect_faults(about):
+                    flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=False)
+            else:
                 others = ", ".join(key for key in entry if key not in ("case", "subject", "fold")) or "nothing"
                 lack = f"no image; {others} of no modality that is known"
-                findings.append(replace(finding("E-LIST-02", ERROR, where=place, found=lack), case=_title(scan)))
-                continue
-            part = {key: content[key] for key in (LABEL_VALUES,) if key in content} | {section: [entry]}
-            about: list[Finding] = []
-            flat: list[dict[str, Any]] = []
-            with _collect_faults(about):
-                flat += load_entries(part, dataset_dir, section=section, keys=keys, need_label=False)
+                about.append(finding("E-LIST-02", ERROR, where=place, found=lack))
             some = LABEL in entry or (name == TRAINING and any(LABEL in other for other in content[section]))
             if flat and LABEL not in flat[0] and some:
                 named = f"no file {entry[LABEL]}" if LABEL in entry else "no mask file"
                 about.append(finding("E-LBL-03", ERROR if LABEL in entry else WARNING, where=place, found=named))
             # of this list the entry is the first
-            items = (replace(item, found=item.found.replace("(entry 1)", f"(entry {number})")) for item in about)
-            findings += [replace(item, case=_title(scan)) for item in items]
+            about = [replace(item, found=item.found.replace("(entry 1)", f"(entry {number})")) for item in about]
             for files in flat:
                 scan.files = {key: Path(files[key]) for key in (*keys, LABEL) if key in files}
                 scan.label_values, scan.resample = files.get(LABEL_VALUES), files.get("resample", False)
-                yield place, scan
+                about += _check_case(place, scan, seen, scan.label_values)
+                scans.append(scan)
+            findings += [replace(item, case=_title(scan)) for item in about]
+    return findings, scans
 
 
 def _check_case(

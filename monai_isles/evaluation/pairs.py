@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 from unicodedata import normalize
 
 from monai_isles.case import Case
@@ -16,6 +16,7 @@ from monai_isles.io.read import Image, require_same_grid
 from monai_isles.io.runs import read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
+Mask = TypeVar("Mask", bound=Path | None)
 _SUFFIXES = (".nii.gz", ".nii")
 _IN_BIDS = re.compile(
     r"(sub-[a-z0-9]+(?:_ses-[a-z0-9]+)?)_(?:.*_)?label-lesion_(?:.*_)?mask\.nii(?:\.gz)?$", re.IGNORECASE
@@ -64,11 +65,7 @@ def find_references(
     if not cases:
         refuse(faults or [])
         raise refused("E-EVAL-05", where=str(ref_dir), found="no case with a lesion mask")
-    seen: dict[str, Path | None] = {}
-    for case in cases:
-        if case.name in seen:
-            raise refused("E-EVAL-07", where=case.name, found=f"{seen[case.name]} and {case.label}")
-        seen[case.name] = case.label
+    _by_name((case.name, case.label) for case in cases)
     return cases
 
 
@@ -158,24 +155,32 @@ def find_masks(folder: Path) -> dict[str, Path]:
     Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
     that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
+    failed, items = _failed_cases(folder), sorted(folder.iterdir()) if folder.is_dir() else []
+    found = [(normalize("NFC", name), path) for item in items for name, path in _masks_of(item)]
+    if not found:
+        paths = ((_IN_BIDS.match(path.name), path) for path in sorted(folder.rglob("sub-*_mask.nii*")))
+        found = [(match[1], path) for match, path in paths if match]
+    return {name: path for name, path in _by_name(found).items() if name not in failed}
+
+
+def _masks_of(item: Path) -> list[tuple[str, Path]]:
+    """Return case and path of the masks that a file or a folder of predictions is or holds."""
     from monai_isles.data.folder import key_of
 
-    result, failed = dict[str, Path](), _failed_cases(folder)
-    for item in sorted(folder.iterdir()) if folder.is_dir() else []:
-        inside = [item / f"lesion{end}" for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
-        if item.is_dir() and not inside:
-            masks = [path for path in item.iterdir() if (key_of(path.name) or ("", ""))[1] == LABEL]
-            inside = masks if len(masks) == 1 else []
-        found = [(item.name, path) for path in inside]
-        if not item.is_dir():
-            found = [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
-        for name, path in ((normalize("NFC", name), path) for name, path in found if not item.name.startswith(".")):
-            if name in result:
-                raise refused("E-EVAL-07", where=name, found=f"{result[name]} and {path}")
-            result[name] = path
-    for path in [] if result else sorted(folder.rglob("sub-*_mask.nii*")):
-        if match := _IN_BIDS.match(path.name):
-            if match[1] in result:
-                raise refused("E-EVAL-07", where=match[1], found=f"{result[match[1]]} and {path}")
-            result[match[1]] = path
-    return {name: path for name, path in result.items() if name not in failed}
+    if item.name.startswith("."):
+        return []
+    if not item.is_dir():
+        return [(item.name[: -len(end)], item) for end in _SUFFIXES if item.name.lower().endswith(end)]
+    masks = [path for path in item.iterdir() if (key_of(path.name) or ("", ""))[1] == LABEL]
+    lesions = [item / f"lesion{end}" for end in _SUFFIXES if (item / f"lesion{end}").is_file()]
+    return [(item.name, path) for path in lesions or (masks if len(masks) == 1 else [])]
+
+
+def _by_name(masks: Iterable[tuple[str, Mask]]) -> dict[str, Mask]:
+    """Return masks by case; refuse two of one case."""
+    result: dict[str, Mask] = {}
+    for name, path in masks:
+        if name in result:
+            raise refused("E-EVAL-07", where=name, found=f"{result[name]} and {path}")
+        result[name] = path
+    return result
