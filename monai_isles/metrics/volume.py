@@ -78,11 +78,8 @@ def r2_pearson(pred_ml: Volumes, ref_ml: Volumes) -> float:
     1.0
     """
     pred, ref = paired_volumes(pred_ml, ref_ml)
-    if ref.size < 2:
-        return math.nan
-    pred, ref = pred - pred.mean(), ref - ref.mean()
-    spread = float((pred**2).sum() * (ref**2).sum())
-    return math.nan if spread == 0 else float((pred * ref).sum()) ** 2 / spread
+    varies = ref.size > 1 and np.ptp(pred) > 0 and np.ptp(ref) > 0
+    return float(stats.pearsonr(pred, ref).statistic ** 2) if varies else math.nan
 
 
 def paired_volumes(pred_ml: Volumes, ref_ml: Volumes) -> tuple[np.ndarray, np.ndarray]:
@@ -108,21 +105,19 @@ def bland_altman(pred_ml: Volumes, ref_ml: Volumes) -> dict[str, Any]:
     2.0
     """
     pred, ref = paired_volumes(pred_ml, ref_ml)
-    n = int(pred.size)
     difference, middle = pred - ref, (pred + ref) / 2
     result: dict[str, Any] = dict.fromkeys(("bias_ml", "sd_ml", "lower_ml", "upper_ml", "slope"))
-    result |= {"n": n, "bias_ci95": None}
-    if n:
+    result |= {"n": int(pred.size), "bias_ci95": None}
+    if pred.size:
         result["bias_ml"] = bias = float(difference.mean())
-    if n > 1:
+    if pred.size > 1:
         sd = float(difference.std(ddof=1))
-        # the bias has a t interval, which tightens with n; the limits of agreement describe single cases
-        half = float(stats.t.ppf(0.975, n - 1)) * sd / math.sqrt(n)
         result |= {"sd_ml": sd, "lower_ml": bias - 1.96 * sd, "upper_ml": bias + 1.96 * sd}
-        result["bias_ci95"] = [bias - half, bias + half]
-        spread = float(((middle - middle.mean()) ** 2).sum())
-        if spread > 0:
-            result["slope"] = float(((middle - middle.mean()) * (difference - bias)).sum()) / spread
+        # the bias has a t interval, which tightens with n; the limits of agreement describe single cases
+        ends = stats.t.interval(0.95, pred.size - 1, bias, stats.sem(difference)) if sd > 0 else (bias, bias)
+        result["bias_ci95"] = [float(end) for end in ends]
+        if np.ptp(middle) > 0:
+            result["slope"] = float(stats.linregress(middle, difference).slope)
     return result
 
 
