@@ -158,6 +158,9 @@ def _pictures(case: CaseView, most: int) -> list[SimpleNamespace]:
     return pictures
 
 
+_TILES = ("Core", "Hypoperfused", "Mismatch", "Mismatch ratio", "DEFUSE-3 profile", "DAWN profile")
+
+
 def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
     """Return the volumes that a reader looks for first."""
     shown: dict[str, str] = {}
@@ -169,16 +172,8 @@ def perfusion_tiles(result: Mapping[str, Any]) -> dict[str, str]:
         chances = [item["confidence"] for item in result.get("lesions") or () if item.get("confidence") is not None]
         if chances:
             shown["Confidence by lesion"] = ", ".join(f"{chance:.0%}" for chance in chances[:4])
-    perfusion = result.get("perfusion") or {}
-    for key, label in (("core_ml", "Core"), ("hypoperfused_ml", "Hypoperfused"), ("mismatch_ml", "Mismatch")):
-        if perfusion.get(key) is not None:
-            shown[label] = f"{perfusion[key]:.1f} ml"
-    if "mismatch_ratio" in perfusion:
-        shown["Mismatch ratio"] = ratio(perfusion)
-    for key, label in (("defuse3", "DEFUSE-3 profile"), ("dawn", "DAWN profile")):
-        if key in perfusion:
-            shown[label] = "met" if perfusion[key] else "not met"
-    return shown
+    rows = {label.replace(" target", ""): text for label, text, _ in perfusion_table(result)}
+    return shown | {label: rows[label] for label in _TILES if label in rows}
 
 
 def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
@@ -187,7 +182,8 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if "core_ml" not in p:
         return []
     core, late = 100 * float(p.get("core_rcbf", 0.30)), float(p.get("delay_s", 6.0))
-    least = p.get("min_cluster_ml")
+    least, ratio = p.get("min_cluster_ml"), p.get("mismatch_ratio")
+    ratio = "no core" if ratio is None else f"{float(ratio):.2f}"
     left_out = f"; clusters below {float(least):g} ml left out" if least else ""
     rows = [("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}")]
     outside = float(p.get("core_outside_ml") or 0.0)
@@ -198,7 +194,7 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
         ("Hypoperfused", _ml(p.get("hypoperfused_ml")), f"Tmax above {late:g} s{left_out}"),
         ("Penumbra", _ml(p.get("penumbra_ml")), "hypoperfused and not core"),
         ("Mismatch", _ml(p.get("mismatch_ml")), "hypoperfused volume minus core volume"),
-        ("Mismatch ratio", ratio(p), "hypoperfused volume over core volume"),
+        ("Mismatch ratio", ratio, "hypoperfused volume over core volume"),
     ]
     if "defuse3" in p:
         rule = "core below 70 ml, ratio of 1.8 or more, mismatch of 15 ml or more"
@@ -221,12 +217,6 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     if p.get("side"):
         rows.append(("Affected side", str(p["side"]), "with more hypoperfused tissue"))
     return rows
-
-
-def ratio(perfusion: Mapping[str, Any]) -> str:
-    """Return the text of the mismatch ratio, which is undefined without a core."""
-    value = perfusion.get("mismatch_ratio")
-    return "no core" if value is None else f"{float(value):.2f}"
 
 
 def _ml(value: Any) -> str:
