@@ -5,7 +5,7 @@ from __future__ import annotations
 import csv
 import logging
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import SimpleNamespace
@@ -60,12 +60,12 @@ def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[s
     }
     flags = {name: _flags(result) for name, result in results.items()}
     rows = [_row(out, name, cases[name], result, flags[name]) for name, result in results.items()]
+    table = pd.DataFrame(rows, columns=[column.name for column in COLUMNS], dtype=object)
     simulated = any(map(_is_simulated, results.values()))
     publish_text(out / METHODS, methods_text({"versions": versions(), **record}, list(results.values()), references))
-    table = pd.DataFrame(rows, columns=[column.name for column in COLUMNS], dtype=object)
     publish_text(out / TABLE, table.to_csv(index=False, lineterminator="\n"))
     written = [out / TABLE, *_parquet(table, out / PARQUET), out / PAGE]
-    publish_text(out / PAGE, environment().get_template("studies.html").render(_facts(rows, flags, simulated)))
+    publish_text(out / PAGE, environment().get_template("studies.html").render(_facts(table, flags, simulated)))
     return written
 
 
@@ -114,7 +114,7 @@ def _parquet(table: pd.DataFrame, path: Path) -> list[Path]:
     return [path]
 
 
-def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
+def find_outliers(table: pd.DataFrame) -> list[SimpleNamespace]:
     """Return the values far from the median of eight studies or more: a modified z-score above 3.5 of log(1 + value).
 
     Where more than half of the values are the same, the mean deviation replaces the median deviation.
@@ -122,25 +122,28 @@ def find_outliers(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
     Source: Iglewicz and Hoaglin, How to Detect and Handle Outliers, ASQC 1993; ``tests/reports/test_studies.py``.
     """
     results = []
-    for column in (item for item in COLUMNS if item.measured):
-        there = [(str(row["study"]), float(row[column.name])) for row in rows if row[column.name] is not None]
-        if len(there) < FEWEST:
-            continue
-        values = np.array([value for _, value in there])
-        away = np.abs(np.log1p(values) - np.median(np.log1p(values)))
-        spread = 1.4826 * float(np.median(away)) or 1.2533 * float(away.mean())
+    for column, values in _measured(table, FEWEST):
+        logs = np.log1p(values)
+        away = (logs - logs.median()).abs()
+        spread = 1.4826 * away.median() or 1.2533 * away.mean()
         results += [
-            SimpleNamespace(study=name, name=column.name, value=value, usual=float(np.median(values)))
-            for (name, value), far in zip(there, away, strict=True)
-            if spread > 0 and far > FAR * spread
+            SimpleNamespace(study=str(study), name=column.name, label=column.label, value=value, usual=values.median())
+            for study, value in values[(spread > 0) & (away > FAR * spread)].items()
         ]
     return results
 
 
-def _facts(
-    rows: Sequence[Mapping[str, Any]], flags: Mapping[str, Mapping[str, str]], simulated: bool
-) -> dict[str, Any]:
-    outliers, failed = find_outliers(rows), [row for row in rows if row["outcome"] == "failed"]
+def _measured(table: pd.DataFrame, fewest: int) -> Iterator[tuple[Column, pd.Series]]:
+    """Yield each measured column that enough studies have, with its numbers by study."""
+    for column in (item for item in COLUMNS if item.measured):
+        values = table.set_index("study")[column.name].dropna().astype(float)
+        if len(values) >= fewest:
+            yield column, values
+
+
+def _facts(table: pd.DataFrame, flags: Mapping[str, Mapping[str, str]], simulated: bool) -> dict[str, Any]:
+    rows, outliers = table.to_dict("records"), find_outliers(table)
+    failed = [row for row in rows if row["outcome"] == "failed"]
     kinds = {code: [name for name, own in flags.items() if code in own] for own in flags.values() for code in own}
     return {
         "title": f"{len(rows)} {'study' if len(rows) == 1 else 'studies'}",
@@ -153,7 +156,6 @@ def _facts(
         },
         "rows": rows,
         "columns": [column for column in COLUMNS if any(row[column.name] is not None for row in rows)],
-        "labels": {column.name: column.label for column in COLUMNS},
         "far": {(outlier.study, outlier.name) for outlier in outliers},
         "outliers": outliers,
         "failed": failed,
@@ -162,17 +164,14 @@ def _facts(
             for code, names in sorted(kinds.items(), key=lambda kind: -len(kind[1]))
         ],
         "meanings": {f"{column.label} ({column.name})": column.meaning for column in COLUMNS},
-        "plots": _plots(rows),
+        "plots": _plots(table),
         "fewest": FEWEST,
     }
 
 
-def _plots(rows: Sequence[Mapping[str, Any]]) -> list[SimpleNamespace]:
+def _plots(table: pd.DataFrame) -> list[SimpleNamespace]:
     plots = []
-    for column in (item for item in COLUMNS if item.measured):
-        values = np.array([float(row[column.name]) for row in rows if row[column.name] is not None])
-        if len(values) < 2:
-            continue
+    for column, values in _measured(table, 2):
         figure, (axes,) = plot_axes(3.1, 2.0, pad=0.9)
         axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
         axes.set(xlabel=column.label, ylabel="studies")

@@ -6,6 +6,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 
 from monai_isles.reports.studies import COLUMNS, find_outliers, methods_text, publish_studies
@@ -103,22 +104,20 @@ def test_the_table_has_one_row_a_study_with_its_numbers(run: tuple[Path, dict]) 
 
 
 def test_pandas_reads_the_table_and_parquet_holds_the_same(run: tuple[Path, dict]) -> None:
-    pandas = pytest.importorskip("pandas")
     out, _ = run
-    table = pandas.read_csv(out / "results.csv")
+    table = pd.read_csv(out / "results.csv")
     assert table["lesion_ml"].dropna().tolist() == VOLUMES
     pytest.importorskip("pyarrow")
-    assert pandas.read_parquet(out / "results.parquet")["lesion_ml"].dropna().tolist() == VOLUMES
+    assert pd.read_parquet(out / "results.parquet")["lesion_ml"].dropna().tolist() == VOLUMES
 
 
 def test_only_the_volume_far_from_the_others_is_an_outlier() -> None:
-    rows = [
-        {column.name: None for column in COLUMNS} | {"study": str(n), "lesion_ml": v} for n, v in enumerate(VOLUMES)
-    ]
+    rows = pd.DataFrame({"study": [str(n) for n in range(9)], "lesion_ml": VOLUMES})
+    rows = rows.reindex(columns=[column.name for column in COLUMNS])
     (one,) = find_outliers(rows)
     assert (one.study, one.name, one.value, one.usual) == ("8", "lesion_ml", 900.0, 12.0)
-    assert not find_outliers(rows[1:7] + rows[8:])  # seven studies are too few
-    steps = [row | {"lesion_ml": None, "dt_s": 1.0 if n else 4.0} for n, row in enumerate(rows)]
+    assert not find_outliers(rows.drop([0, 7]))  # seven studies are too few
+    steps = rows.assign(lesion_ml=None, dt_s=[4.0] + [1.0] * 8)
     assert [one.name for one in find_outliers(steps)] == ["dt_s"]  # all others are the same
 
 
