@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -268,14 +268,9 @@ def mean_cases(trainings: Sequence[Sequence[Row]], metrics: Sequence[str]) -> li
     ]
 
 
-class Compared(NamedTuple):
-    """Hold what a table tests: the scored cases of every row by name, the tested pairs and metrics; and its head."""
-
-    scored: Mapping[str, Sequence[Row]]
-    pairs: Sequence[tuple[str, str]]
-    metrics: Sequence[str]
-    head: PaperHead
-    published: str
+Scored = Mapping[str, Sequence[Row]]
+Pairs = Sequence[tuple[str, str]]
+Compared = tuple[Scored, Pairs, Sequence[str], PaperHead, str]
 
 
 @dataclass(frozen=True)
@@ -283,7 +278,7 @@ class Request:
     """Hold the request to ``reproduce``, and write tables and figures into its folder.
 
     Args:
-        compared: the tests of every table written so far, by its name.
+        compared: rows, pairs, metrics, head and published name of every table with tests written so far, by its name.
     """
 
     args: argparse.Namespace
@@ -319,14 +314,14 @@ class Request:
         head: PaperHead,
         *,
         scored: Mapping[str, Sequence[Row]] = {},
-        pairs: Sequence[tuple[str, str]] = (),
+        pairs: Pairs = (),
         metrics: Sequence[str] = TESTED,
         beside: str | None = None,
     ) -> str:
         """Write a table with the tests of ``pairs`` and the published one (``beside``, if it has another name)."""
         tests = self._compare(scored, pairs, metrics)
         if tests:
-            self.compared[name] = Compared(scored, pairs, metrics, head, beside or name)
+            self.compared[name] = (scored, pairs, metrics, head, beside or name)
         printed, shown = published_tables(self.study.bundle)[beside or name], columns(keys, self.paper["headings"])
         return publish_table(self.args.out, name, rows, printed, shown, head=head, tests=tests)
 
@@ -341,7 +336,7 @@ class Request:
         """
         texts = []
         for name, (scored, pairs, metrics, head, beside) in each[0].items():
-            of = [one[name].scored for one in each]
+            of = [one[name][0] for one in each]
             means = {row: mean_cases([one[row] for one in of], metrics) for row in scored}
             tests = self._compare(means, pairs, metrics)
             by_training = (self._compare(one, pairs, metrics) for one in of)
@@ -361,11 +356,8 @@ class Request:
             texts.append(publish_table(*place, rows, printed, shown, head=head, tests=tests))
         return texts
 
-    def _compare(
-        self, scored: Mapping[str, Sequence[Row]], pairs: Sequence[tuple[str, str]], metrics: Sequence[str]
-    ) -> list[dict[str, Any]]:
-        bootstrap: dict[str, Any] = {"resamples": self.study.resamples, "seed": self.study.seed}
-        return compare_methods(scored, pairs, metrics=metrics, **bootstrap)
+    def _compare(self, scored: Scored, pairs: Pairs, metrics: Sequence[str]) -> list[dict[str, Any]]:
+        return compare_methods(scored, pairs, metrics=metrics, resamples=self.study.resamples, seed=self.study.seed)
 
     def picture(self, name: str, figure: Figure, *, max_bytes: int = 300_000) -> Path:
         """Write a figure as ``name.png`` and return its path."""
