@@ -19,7 +19,7 @@ from monai_isles.errors import IslesError
 from monai_isles.io.clock import nifti_clock
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.read import Image, inspect_image, require_same_grid
-from monai_isles.io.values import noise_findings, unmeasured_findings
+from monai_isles.io.values import mask_by_ct, noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
 from monai_isles.progress import progress
 
@@ -225,7 +225,8 @@ def _check_case(
         if key == chief and seen.setdefault(image.sha256, where) != where:
             text = f"byte for byte the file of {seen[image.sha256]}"
             findings.append(finding("E-LIST-14", WARNING, where=where, found=text))
-    findings += unmeasured_findings(images, case=where) + noise_findings(images, case=where)
+    masked, about = mask_by_ct(images, case=where)
+    findings += about + unmeasured_findings(masked, case=where) + noise_findings(masked, case=where)
     own_grids = own_grids and not {"dwi", "adc"}.isdisjoint(images)
     ranked = sorted(images, key=lambda key: (own_grids and key in _ANATOMY, key != chief))
     for key in [] if scan.resample else ranked[1:]:

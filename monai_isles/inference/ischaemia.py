@@ -10,7 +10,9 @@ from typing import Any
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import refuse
 from monai_isles.io.read import read_image, require_same_grid
+from monai_isles.io.values import mask_by_ct
 from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
@@ -68,6 +70,8 @@ def read_perfusion_case(
     if entry.get("resample") is True:
         images = onto_first(images, case=name)
     require_same_grid(images, case=name)
+    images, remarks = mask_by_ct(images, case=name)
+    refuse(remarks)
     brain = np.sum([images[key].data for key in maps], axis=0) > 0
     cbf, tmax_s = images["cbf"], images["tmax"].data
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)

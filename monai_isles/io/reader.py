@@ -16,7 +16,7 @@ from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 from monai_isles.errors import refused
 from monai_isles.io.findings import refuse
 from monai_isles.io.read import Image, read_image
-from monai_isles.io.values import noise_findings, unmeasured_findings
+from monai_isles.io.values import mask_by_ct, noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 
@@ -71,11 +71,14 @@ class LoadVerifiedd(MapTransform):
         where, values = str(out.get("case", "")), out.get(LABEL_VALUES)
         for key in self.key_iterator(out):
             kind = str(key) if key in MODALITIES or key == LABEL else None
-            image = images[str(key)] = read_image(str(out[key]), kind=kind, where=where, label_values=values)
+            images[str(key)] = read_image(str(out[key]), kind=kind, where=where, label_values=values)
+        images, remarks = mask_by_ct(images, case=where)
+        refuse(remarks + unmeasured_findings(images, case=where) + noise_findings(images, case=where))
+        for key in self.key_iterator(out):
+            image = images[str(key)]
             array = image.data if image.data.ndim == 4 else image.data[None]
             meta = _meta(image) | {str(MetaKeys.ORIGINAL_CHANNEL_DIM.value): 0, "filename_or_obj": str(image.path)}
             out[key] = MetaTensor(torch.from_numpy(array), meta=meta)
-        refuse(unmeasured_findings(images, case=where) + noise_findings(images, case=where))
         return out
 
 

@@ -14,7 +14,7 @@ from scipy import ndimage
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
 from monai_isles.io.findings import collect_remarks, refuse
-from monai_isles.io.values import healthy_median, noise_findings, settle_values, unmeasured_findings
+from monai_isles.io.values import healthy_median, mask_by_ct, noise_findings, settle_values, unmeasured_findings
 
 Write = Callable[..., Path]
 
@@ -429,3 +429,24 @@ def test_times_divided_too_often_are_told(kind: str, healthy: float, lesion: flo
     (told,) = settle_values(times / np.float32(factor), kind=kind, where="case_1").findings
     assert (told.code, told.severity) == ("E-VAL-15", "warning") and f"divided by {factor} too often" in told.fix
     assert f"99th percentile {lesion / factor:.3g} s" in told.found
+
+
+@pytest.mark.parametrize("gap_mm", [0, 5, 60], ids=["closed", "suture", "craniectomy"])
+def test_maps_without_a_mask_are_0_outside_the_skull(gap_mm: int, write: Write) -> None:
+    """A skull of 40 to 46 mm around brain of 35 HU, scalp of 20 HU, air; flow everywhere."""
+    x, y = np.meshgrid(np.arange(128) - 64.0, np.arange(128) - 64.0, indexing="ij")
+    r = np.hypot(x, y)[..., None]
+    ct = np.select(
+        [r < 40, (r < 46) & ~((np.abs(y) < gap_mm / 2) & (x > 0))[..., None], r < 52], [35.0, 900.0, 20.0], -1000
+    )
+    noise = np.random.default_rng(1).uniform(0.1, 9, ct.shape)
+    arrays, upright = {"ct": ct, "cbf": noise, "cbv": noise / 9, "tmax": noise}, np.diag([1.0, 1.0, 5.0, 1.0])
+    files = {key: write(data.astype(np.float32), f"{key}.nii", affine=upright) for key, data in arrays.items()}
+    images = {key: read_image(path, kind=key) for key, path in files.items()}
+    masked, remarks = mask_by_ct(images, case="case_1")
+    left = masked["cbf"].data > 0
+    assert [one.code for one in remarks] == ["E-VAL-20"] and masked["ct"] is images["ct"]
+    assert left[r < 38].all() and not left[r > 52].any() and not left[masked["ct"].data > 300].any()
+    assert all(np.array_equal(masked[key].data > 0, left) for key in ("cbv", "tmax"))
+    assert mask_by_ct(masked, case="case_1")[1] == []  # maps with a mask stay as they are
+    assert mask_by_ct({"cbf": images["cbf"]}, case="case_1") == ({"cbf": images["cbf"]}, [])
