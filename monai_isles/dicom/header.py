@@ -81,11 +81,13 @@ class DicomFile:
 
 
 def pydicom_module() -> ModuleType:
-    """Return pydicom."""
+    """Return pydicom, refused below version 3: its errors would read as those of damaged files."""
     try:
         import pydicom
     except ImportError as error:
         raise refused("E-DCM-01", where="pydicom", found=f"not installed ({error.name or error})") from error
+    if int(pydicom.__version__.split(".")[0]) < 3:
+        raise refused("E-DCM-01", where="pydicom", found=f"version {pydicom.__version__}, older than 3")
     return pydicom
 
 

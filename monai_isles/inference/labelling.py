@@ -50,8 +50,9 @@ class LoadStudyd(Transform):
         with TemporaryDirectory(prefix="monai-isles-") as aside:
             paths = self._study(source) if source.is_dir() else self._channels(source, Path(aside))
             loaded = LoadVerifiedd([*paths, LABEL], allow_missing_keys=True)(entry | paths)
-        for path in paths:
-            loaded[path].meta["filename_or_obj"] = str(source)
+        if not source.is_dir():  # the files of the channels are gone
+            for path in paths:
+                loaded[path].meta["filename_or_obj"] = str(source)
         return out | loaded
 
     def _study(self, folder: Path) -> dict[str, str]:

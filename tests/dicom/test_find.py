@@ -217,7 +217,12 @@ def test_without_pydicom_the_extra_is_named(dicom, monkeypatch: pytest.MonkeyPat
         return plain(name, *rest)
 
     monkeypatch.setattr(builtins, "__import__", absent)
-    refused(dicom.folder, r"E-DCM-01: DICOM needs an optional package(?s:.*)pip install pydicom highdicom")
+    refused(dicom.folder, r'E-DCM-01: DICOM needs an optional package(?s:.*)pip install "pydicom>=3" highdicom')
+
+
+def test_an_older_pydicom_is_named_and_no_file_is_called_damaged(dicom, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(pydicom, "__version__", "2.4.5")
+    refused(dicom.folder, r"E-DCM-01(?s:.*)pydicom\n.*version 2\.4\.5, older than 3\n.*pydicom>=3")
 
 
 @pytest.mark.parametrize("keep", [140, 300, 700, 1100])

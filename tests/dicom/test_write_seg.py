@@ -201,7 +201,7 @@ def test_the_source_is_never_overwritten(ct_series) -> None:
 def test_without_highdicom_the_extra_is_named(ct_series, tmp_path: Path, monkeypatch) -> None:
     values, source = ct_series
     monkeypatch.setitem(sys.modules, "highdicom", None)
-    with pytest.raises(IslesError, match=r"pip install pydicom highdicom") as caught:
+    with pytest.raises(IslesError, match='pip install "pydicom>=3" highdicom') as caught:
         publish_seg(three_masks(values), source, tmp_path / "seg.dcm", algorithm=ALGORITHM)
     assert caught.value.code == "E-DCM-46" and "optional package" in caught.value.fault
 

@@ -12,6 +12,7 @@ from monai.data import MetaTensor
 
 from monai_isles.errors import IslesError
 from monai_isles.inference import LabelForegroundd, LabelMaskd, LoadStudyd, StepSlidingWindowInferer
+from monai_isles.transforms.perfusion_series import times_of
 
 NAMES = ("ct", "cbf")
 FLIPPED = np.array([[-2.0, 0, 0, 9], [0, 2.0, 0, -4], [0, 0, 5.0, 1], [0, 0, 0, 1]])  # stored right to left
@@ -75,3 +76,15 @@ def test_a_folder_may_hold_more_than_is_asked(phantom_folder: Path) -> None:
     case = phantom_folder / "TRAINING/case_1"
     out = LoadStudyd(("ct",), optional=("dwi", "flair"))({"image": str(case)})
     assert "dwi" in out and "flair" not in out and out["dwi"].shape == out["ct"].shape
+
+
+def test_a_series_in_a_study_folder_keeps_its_frame_times(tmp_path: Path) -> None:
+    case = tmp_path / "study"
+    case.mkdir()
+    nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 2), 40, np.float32), FLIPPED), case / "ct.nii.gz")
+    series = nibabel.Nifti1Image(np.full((8, 8, 2, 12), 40, np.float32), FLIPPED)
+    series.header.set_zooms((2, 2, 5, 1.5))
+    series.header.set_xyzt_units("mm", "sec")
+    nibabel.save(series, case / "ctp.nii.gz")
+    out = LoadStudyd(("ct", "ctp"))({"image": str(case)})
+    np.testing.assert_allclose(times_of(out["ctp"]), 1.5 * np.arange(12))
