@@ -23,6 +23,8 @@ from monai_isles.perfusion import PerfusionMaps, measured_maps
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.phantom.ct.scan import CaseArrays
 from monai_isles.reports.canvas import blank, png_bytes
+from monai_isles.reports.montage import letter_sides
+from monai_isles.reports.views import on_screen
 
 Row = Mapping[str, object]
 WAYS = ("learned", "bayes", "bcsvd", "osvd", "tikhonov")
@@ -96,10 +98,13 @@ def as_table(rows: Sequence[Row]) -> str:
 
 
 def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfusion, name: str) -> bytes:
-    """Return a PNG: truth, the default maps and the conventional ones, one row each, on the slice with most lesion."""
+    """Return a PNG: truth, the default maps and the conventional ones, one row each, on the slice with most lesion.
+
+    Displayed radiologically, as every picture of the package.
+    """
     level = int(case.label.sum((0, 1)).argmax())
-    brain = maps[_SHOWN[0]].brain[:, :, level]
-    rows, columns = (np.flatnonzero(brain.any(axis)) for axis in (1, 0))
+    brain = maps[_SHOWN[0]].brain
+    rows, columns = (np.flatnonzero(brain[:, :, level].any(axis)) for axis in (1, 0))
     box = (slice(rows[0] - 6, rows[-1] + 7), slice(columns[0] - 6, columns[-1] + 7))
     scales = (
         ("cbf", 80.0, "CBF, ml/100 g/min"),
@@ -113,9 +118,10 @@ def picture(case: CaseArrays, maps: Mapping[str, PerfusionMaps], true: TruePerfu
     for line, (title, source) in zip(grid, shown, strict=True):
         for place, (key, top, label) in zip(line, scales, strict=True):
             volume = source.delay if key == "tmax" and source is true else getattr(source, key)
-            image = np.where(brain, volume[:, :, level], np.nan)[box].T
-            drawn = place.imshow(image, origin="lower", vmin=0, vmax=top, cmap="turbo", interpolation="nearest")
-            place.contour(case.label[:, :, level][box].T, [0.5], colors="white", linewidths=0.8)
+            image = np.where(on_screen(brain, level, box), on_screen(volume, level, box), np.nan)
+            drawn = place.imshow(image, vmin=0, vmax=top, cmap="turbo", interpolation="nearest")
+            place.contour(on_screen(case.label, level, box), [0.5], colors="white", linewidths=0.8)
+            letter_sides(place)
             place.set_xticks([])
             place.set_yticks([])
             place.set_facecolor("black")

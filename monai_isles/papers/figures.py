@@ -16,7 +16,7 @@ from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.canvas import INK, SERIES, plot_axes
 from monai_isles.reports.figures import number
-from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, outline, set_titles, write
+from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, letter_sides, outline, set_titles, write
 from monai_isles.reports.views import SYNTHETIC, even_indices, on_screen
 
 if TYPE_CHECKING:
@@ -185,6 +185,7 @@ def contour_grid(
     for place, (title, image, masks) in zip(axes.flat, cases, strict=False):
         _grey(place, image, tuple(np.percentile(image, (1, 99.5))))
         write(place, title, 0.03, 0.975, va="top")
+        letter_sides(place)
         for name, mask in masks.items():
             outline(place, _turn(mask).astype(bool), colours[name], 1.2)
     named = list(dict.fromkeys(name for *_, masks in cases for name in masks))
@@ -215,6 +216,8 @@ def pseudo_dwi_montage(cases: Sequence[Mapping[str, Any]], *, note: str = "") ->
         write(places[0], case["title"], 0.03, 0.975, va="top")
         write(places[1], "synthetic", 0.97, 0.975, ha="right", va="top")
         write(places[1], _quality(case), 0.03, 0.03)
+        for place in (places[0], places[2]):  # the quality stands where the letter would in the middle
+            letter_sides(place)
     scale = f"-{_FULL_DIFFERENCE:g} (blue) to +{_FULL_DIFFERENCE:g} (red)"
     titles = ("true DWI", SYNTHETIC["pseudo_dwi"], f"pseudo minus true\n{scale}")
     set_titles(axes[0], titles, fontsize=8)

@@ -55,7 +55,7 @@ def test_an_empty_mask_leaves_no_outline() -> None:
 
 def test_titles_stand_on_the_pictures_and_own_colours_are_taken() -> None:
     figure = contour_grid([("a", square(5, 9) * 1.0, {"x": square(20, 40)})], {"x": "lime"})
-    assert [text.get_text() for text in figure.axes[0].texts] == ["a"]
+    assert [text.get_text() for text in figure.axes[0].texts] == ["a", "R", "L"]
     assert share(pixels(figure), "lime") > 0.001
 
 
@@ -86,7 +86,7 @@ def test_true_pseudo_and_difference_stand_side_by_side_and_the_pseudo_is_called_
     assert titles[0] == "true DWI" and titles[1] == "synthetic pseudo-DWI,\nnot an acquisition"
     assert titles[2].startswith("pseudo minus true")
     rows = [[text.get_text() for text in axes.texts] for axes in figure.axes]
-    assert rows[0] == ["case_7"] and rows[1] == ["synthetic", "SSIM 0.83, PSNR 19.3 dB"]
+    assert rows[0] == ["case_7", "R", "L"] and rows[1] == ["synthetic", "SSIM 0.83, PSNR 19.3 dB"]
     assert rows[4][1] == "SSIM 0.83, PSNR 19.3 dB\nlesion: SSIM 0.54, PSNR 13.2 dB"
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["lesion", "simulated data"]
 
