@@ -77,6 +77,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     SIGTERM exits with 143, the user's interrupt with 130; neither leaves a lock or a part of a file.
     """
+    sys.stdout, sys.stderr = (stream or open(os.devnull, "w") for stream in (sys.stdout, sys.stderr))  # closed by >&-
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):  # escape characters that its encoding lacks, instead of failing
             stream.reconfigure(errors="backslashreplace")

@@ -85,6 +85,11 @@ def test_a_full_disk_behind_standard_output_is_told(monkeypatch, capsys: pytest.
     assert said.startswith("E-FILE-10: file cannot be written\n  where standard output") and len(said.splitlines()) == 4
 
 
+def test_a_closed_standard_output_does_not_end_a_command() -> None:
+    command = f"{sys.executable} -m monai_isles.cli.main bundles <&- >&- 2>&-"
+    assert subprocess.run(command, shell=True, check=False).returncode == 0
+
+
 def test_json_gives_the_error_as_an_object(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["datalist", str(tmp_path), "--out", str(tmp_path / "l.json"), "--json"]) == 4
     assert json.loads(capsys.readouterr().err)["error"] == "E-LIST-01"
