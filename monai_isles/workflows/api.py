@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import shutil
 import weakref
 from collections.abc import Mapping, Sequence
@@ -40,11 +41,16 @@ _CASE, _HEAD_MM = "case", 500.0
 
 
 class Aside:
-    """Make a temporary folder that is deleted with the object that holds it."""
+    """Make a temporary folder that is deleted with the object that holds it, but not with a fork's copy of it."""
 
     def __init__(self) -> None:
         self.path = Path(mkdtemp(prefix="monai-isles-"))
-        weakref.finalize(self, shutil.rmtree, self.path, ignore_errors=True)
+        weakref.finalize(self, _remove, self.path, os.getpid())
+
+
+def _remove(folder: Path, owner: int) -> None:
+    if os.getpid() == owner:
+        shutil.rmtree(folder, ignore_errors=True)
 
 
 @dataclass(frozen=True)

@@ -19,7 +19,7 @@ import monai_isles
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.workflows.api import _nifti
+from monai_isles.workflows.api import Aside, _nifti
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -100,6 +100,17 @@ def test_a_result_goes_to_another_process_with_its_files(images: dict[str, nibab
     received = pickle.loads(sent)
     assert not folder.exists() and received.lesion_ml > 1 and type(received).__name__ == "Segmentation"
     np.testing.assert_array_equal(received.array("lesion"), wanted)
+
+
+def test_a_fork_that_drops_a_result_does_not_delete_its_files(monkeypatch: pytest.MonkeyPatch) -> None:
+    here, there = Aside(), Aside()
+    folders = here.path, there.path
+    del here
+    monkeypatch.setattr("os.getpid", lambda: 1)
+    del there
+    gc.collect()
+    assert [folder.is_dir() for folder in folders] == [False, True]
+    folders[1].rmdir()
 
 
 def test_torch_with_doubles_as_default_changes_nothing(images: dict[str, nibabel.Nifti1Image]) -> None:
