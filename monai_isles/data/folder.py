@@ -56,6 +56,9 @@ _PHRASES = {
     "ct": r"(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct|ct[_\- ](?:plain|native)",
     "t1c": r"t1w?[_\- ]?(?:post|gd|ce|km|contrast)", "t1": r"t1w?[_\- ]?(?:pre|t?se|fse)", "t2": r"t2w?[_\- ]?[tf]se",
 }  # fmt: skip
+_NATIVE = re.compile(  # ``T1_native`` and ``DWI_native`` are no CT
+    rf"((?:^|[_.\- ])(?:{'|'.join(sorted(TOKENS))}))[_.\- ](?:native|unenhanced|non[_\- ]?contrast)$", re.IGNORECASE
+)
 _OF_PERFUSION = {*MEASURED_MAPS, "ctp"}
 _B_ZERO = re.compile(r"(?:^|[_.\- ])b0+$", re.IGNORECASE)
 
@@ -64,7 +67,7 @@ def key_of(name: str) -> tuple[str, str] | None:
     """Return the name before the modality and the key (``label`` for a mask), None for other files."""
     if not IMAGE.search(name) or name.startswith("."):
         return None
-    stem = unicodedata.normalize("NFC", IMAGE.sub("", name))
+    stem = _NATIVE.sub(r"\1", unicodedata.normalize("NFC", IMAGE.sub("", name)))
     for phrase_key, phrase in _PHRASES.items():
         stem = re.sub(rf"(?:^|(?<=[_.\- ]))(?:{phrase})$", phrase_key, stem, flags=re.IGNORECASE)
     if mask := _MASK.match(stem):

@@ -26,6 +26,8 @@ def keys(folder: Path) -> dict[str, set[str]]:
 
 
 @pytest.mark.parametrize(("name", "found"), [
+    ("P1_T1_native.nii", ("P1", "t1")), ("DWI_native.nii.gz", ("", "dwi")), ("p_CBF_non-contrast.nii", ("p", "cbf")),
+    ("P1_CT_native.nii", ("P1", "ct")), ("P1_native.nii", ("P1", "ct")),
     ("flair.nii", ("", "flair")), ("FLAIR.NII.GZ", ("", "flair")), ("sub-1_ses-2_dwi.nii.gz", ("sub-1_ses-2", "dwi")),
     ("anna-T1w.nii", ("anna", "t1")), ("x_t1ce.nii", ("x", "t1c")), ("x.adc.nii", ("x", "adc")),
     ("x_msk.nii.gz", ("x", "label")), ("x_lesion-msk.nii.gz", ("x", "label")), ("lesion.nii", ("", "label")),
