@@ -54,7 +54,7 @@ def load_network(bundle: Bundle, state: Mapping[str, Tensor]) -> nn.Module:
     try:
         network.load_state_dict(state)
     except (RuntimeError, TypeError) as error:
-        faults, where = " ".join(str(error).split())[:400], f"inference.json of {bundle.metadata['name']}: network_def"
+        faults, where = " ".join(str(error).split())[:400], "inference.json: network_def"
         raise refused("E-EXP-06", where=where, found=faults, name=type(network).__name__) from error
     return network.eval()
 
