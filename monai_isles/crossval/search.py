@@ -46,13 +46,14 @@ def search_folder(
     nested: str | Path | None = None,
     resamples: int = 2000,
     seed: int = 0,
-    sizes_vox: Sequence[int] = SIZES_VOX,
 ) -> tuple[GridScores, tuple[Protocol, Protocol], dict[str, Any]]:
     """Search the out-of-fold maps of a cross-validation, score it by both ways of tuning, and write all results.
 
     ``folder/postprocessing.json`` receives the pair chosen on all predictions, as an overlay for ``inference.json``;
     ``folder/search/`` receives ``grid.csv`` (means and score by pair), ``cases.csv`` (Dice and distance by case and
     pair), ``<protocol>/per_case.csv`` and ``summary.json`` as ``evaluate`` writes them, ``search.json``, ``run.json``.
+
+    The smallest sizes are those of the bundle's ``paper.json``, where it states any (``sizes_vox``).
 
     Args:
         nested: the same cross-validation by the nested protocol; adds the optimism of the paper's in Dice points.
@@ -63,6 +64,7 @@ def search_folder(
     if other is not None:
         require_pair(predictions, other)
     bootstrap = {"resamples": resamples, "seed": seed}
+    sizes_vox = predictions.plan.open_bundle().paper.get("sizes_vox", SIZES_VOX)
     with RunFolder(predictions.folder / SEARCH) as run:
         grid = grid_scores(predictions, sizes_vox)
         # The same grid serves both ways of tuning, so their difference is the tuning alone.

@@ -94,8 +94,7 @@ def run_row(study: Study, row: PaperRow, out: Path, *, nested: bool = False) -> 
         source = None if row.trained_as is None else out / row.trained_as / protocol
         return train_row(study, row, out / row.key / protocol, protocol=protocol, source=source)
 
-    sizes = study.open().paper["sizes_vox"]
-    bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed, "sizes_vox": sizes}
+    bootstrap: dict[str, Any] = {"resamples": study.resamples, "seed": study.seed}
     paper = train(PAPER)
     other = train(NESTED).folder if nested else None
     _, (first, second), record = search_folder(paper.folder, nested=other, **bootstrap)

@@ -48,7 +48,7 @@ def maps(fold: int) -> tuple[np.ndarray, np.ndarray]:
 def make(tmp_path: Path) -> Make:
     """Return a function that writes a cross-validation folder of two cases a fold."""
 
-    def write(name: str = "cv", *, protocol: str = "paper", gain: float = 1.0) -> Path:
+    def write(name: str = "cv", *, protocol: str = "paper", gain: float = 1.0, bundle: Path = Path("b")) -> Path:
         out, data = tmp_path / name, tmp_path / "data"
         entries = []
         for fold in FOLDS:
@@ -64,7 +64,7 @@ def make(tmp_path: Path) -> Make:
                 entries.append({"case": case, "subject": f"s{fold}", "fold": fold, "label": f"{case}/ref.nii.gz"})
         publish_json(out / "data_list.json", {"name": "by hand", "simulated": True, "training": entries, "test": []})
         plan = Plan(
-            bundle="b", dataset_dir=str(data), protocol=protocol, folds=FOLDS,
+            bundle=str(bundle), dataset_dir=str(data), protocol=protocol, folds=FOLDS,
             cases={fold: [f"case_{fold}a", f"case_{fold}b"] for fold in FOLDS}, overlays=(), settings={},
             modalities=("ct",), max_epochs=1, data_name="by hand", simulated=True, fingerprints={},
         )  # fmt: skip
@@ -94,6 +94,14 @@ def test_the_pair_by_hand_is_chosen_and_the_files_are_written(make: Make, capsys
     assert len(table(folder / "search/cases.csv")) == 6 * 54
     assert (folder / "search/heatmap.png").read_bytes()[:4] == b"\x89PNG" and (folder / "search/run.json").is_file()
     assert "T 0.2, Smin 100 voxels (2000 mm3" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(("name", "largest"), [("clerigues_mri", 1000), ("clerigues", 500), ("unet", 500)])
+def test_the_smallest_lesions_are_those_of_the_bundles_paper(name: str, largest: int, make: Make) -> None:
+    folder = make(bundle=BUNDLE.parent / name)
+    assert main(["search", str(folder)]) == 0
+    sizes = json.loads((folder / "search/search.json").read_text())["grid"]["sizes_vox"]
+    assert len(sizes) == 6 and (sizes[0], sizes[-1]) == (10, largest)
 
 
 def test_the_chosen_pair_is_an_overlay_for_the_inference_config(make: Make) -> None:
