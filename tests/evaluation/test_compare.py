@@ -104,3 +104,14 @@ def test_methods_are_tested_pair_by_pair_and_corrected_over_all_tests() -> None:
     for unit in ("cases", "subjects"):
         assert [one[unit]["p_t_holm"] for one in found] == holm([one[unit]["p_t"] for one in found])
         assert [one[unit]["p_wilcoxon_holm"] for one in found] == holm([one[unit]["p_wilcoxon"] for one in found])
+
+
+def test_scans_of_one_subject_are_no_independent_evidence_and_the_test_over_subjects_knows_it() -> None:
+    random, found = np.random.default_rng(0), []
+    for _ in range(200):  # no difference in truth; both scans of each of ten subjects have the same error
+        error = np.repeat(random.normal(size=10), 2)
+        names = [f"s{n // 2}" for n in range(20)]
+        result = compare_rows(rows(np.zeros(20), names), rows(error, names), resamples=2)
+        found.append([result[unit]["p_t"] < 0.05 for unit in ("cases", "subjects")])
+    by_case, by_subject = np.mean(found, axis=0)
+    assert by_case > 0.12 and 0.02 < by_subject < 0.08

@@ -10,7 +10,7 @@ import pytest
 from scipy.stats import bootstrap
 
 from monai_isles.evaluation import summarise
-from monai_isles.evaluation.summary import METRICS
+from monai_isles.evaluation.summary import METRICS, draw_subjects, mean_interval
 
 
 def _row(
@@ -90,3 +90,14 @@ def test_volumes_agree_by_the_coefficient_of_determination() -> None:
     rows = [_row("a", 1.0, ml=(20.0, 10.0)), _row("b", 1.0, ml=(30.0, 20.0)), _row("c", 1.0, ml=(40.0, 30.0))]
     assert summarise(rows)["volumes"] == {"r2": pytest.approx(-0.5), "r2_pearson": pytest.approx(1.0)}
     assert summarise(rows[:1])["volumes"] == {"r2": None, "r2_pearson": None}
+
+
+@pytest.mark.parametrize(("subjects", "held"), [(8, 0.86), (32, 0.94)])
+def test_the_interval_holds_the_mean_as_often_as_the_docs_say(subjects: int, held: float) -> None:
+    random, hits = np.random.default_rng(0), 0
+    for sample in range(400):
+        values = np.where(random.random(subjects) < 0.12, 0.0, random.beta(3, 1.8, subjects))  # some lesions are missed
+        draws = draw_subjects([str(k) for k in range(subjects)], 400, sample)
+        low, high = mean_interval(values, draws)
+        hits += low <= 0.88 * 3 / 4.8 <= high
+    assert abs(hits / 400 - held) < 0.04
