@@ -1,4 +1,4 @@
-"""Whole cases, maps on disk to report, at the paper's step; the ensemble on the largest case; how predictions grow.
+"""Whole cases, maps on disk to report, at the default step; the ensemble on the largest case; how predictions grow.
 
 Simulated scans of 4 and of 22 slices. The first is predicted by the command in a new process, start-up and imports
 counted. The ensemble has five networks, the shipped one and four with slightly changed weights; it runs on one and on
@@ -81,7 +81,7 @@ def entry(case: Path) -> Entry:
 
 
 def whole(case: Path, slices: int, args: argparse.Namespace, folder: Path) -> None:
-    """Keep the wall time of one whole case at the paper's step."""
+    """Keep the wall time of one whole case at the default step."""
     step = [] if not args.quick else ["--step", "32", "--mc-passes", "1"]
     taken = [predicted_s(case, folder / f"whole_{i}", args.threads, *step) for i in range(args.rounds)]
     middle = statistics.median(taken)
