@@ -230,8 +230,8 @@ class SequentialStages:
             only the stage's part counts; without an engine from the last weights.
         early_stop: restarted in every stage; it ends the stage instead of the training.
     Raises: ``E-TRAIN-30`` when a network has no parts, nothing is left of the stages, or the epochs do not fit.
-    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2; the best
-        weights on the validation data are ours; ``tests/training/test_sequential.py``.
+    Source: Wang 2020 (doi:10.1016/j.media.2020.101787), section 4.2.5, row (s) of Table 5, and Tables 1 and 2;
+        section 5: the best checkpoint on the validation set; ``tests/training/test_sequential.py``.
 
     >>> from monai_isles.networks.pseudo_dwi_net import PseudoDWINet
     >>> from types import SimpleNamespace
