@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -10,6 +11,19 @@ from typing import Any
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
 
 RESAMPLE, CHECKSUMS = "resample", "sha256"
+
+
+def readable(name: str) -> str:
+    """Return a file's name whose bytes are no UTF-8 as Latin-1, in which old archives store ``Müller``.
+
+    >>> readable("M\\udcfcller"), readable("患者")
+    ('Müller', '患者')
+    """
+    try:
+        name.encode()
+        return name
+    except UnicodeEncodeError:
+        return os.fsencode(name).decode("latin-1")
 
 
 @dataclass(frozen=True)
@@ -41,6 +55,10 @@ class Case:
     label_values: tuple[int, ...] | None = None
     resample: bool = False
     sha256: dict[str, str] = field(default_factory=dict)
+
+    def __post_init__(self) -> None:
+        for key in ("name", "subject"):
+            object.__setattr__(self, key, readable(getattr(self, key)))
 
     def entry(self) -> dict[str, object]:
         """Return the flat dictionary that MONAI transforms read: one path per key that the case has."""

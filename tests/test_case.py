@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 
 import nibabel
@@ -12,6 +13,8 @@ import pytest
 from monai_isles.case import Case
 from monai_isles.cli.main import main
 from monai_isles.data import load_entries
+from monai_isles.evaluation.pairs import find_masks
+from monai_isles.io import publish_json
 
 CASES = [
     Case("a", "s"),
@@ -26,6 +29,17 @@ def test_a_case_comes_back_from_its_entry(case: Case) -> None:
     assert Case.from_entry(case.entry()) == case
     assert Case.from_entry(json.loads(json.dumps(case.entry()))) == case
     assert None not in case.entry().values()
+
+
+def test_a_name_in_latin_1_is_readable_and_its_file_is_found_again(tmp_path: Path) -> None:
+    name = os.fsdecode("Müller".encode("latin-1"))
+    case = Case(name, name, {"dwi": tmp_path / name})
+    assert (case.name, case.subject) == ("Müller", "Müller")
+    publish_json(tmp_path / "entry.json", case.entry())
+    assert Case.from_entry(json.loads((tmp_path / "entry.json").read_text(encoding="utf-8"))) == case
+    (tmp_path / name).mkdir()
+    put(tmp_path / name / "lesion.nii", np.ones((4, 4, 2)))
+    assert find_masks(tmp_path) == {"Müller": tmp_path / name / "lesion.nii"}
 
 
 def test_an_absent_fold_is_absent_everywhere() -> None:

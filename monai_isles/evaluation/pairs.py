@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 from unicodedata import normalize
 
-from monai_isles.case import Case
+from monai_isles.case import Case, readable
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, as_error, finding, refuse, tell
 from monai_isles.io.read import Image, require_same_grid
@@ -156,7 +156,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
     failed, items = _failed_cases(folder), sorted(folder.iterdir()) if folder.is_dir() else []
-    found = [(normalize("NFC", name), path) for item in items for name, path in _masks_of(item)]
+    found = [(normalize("NFC", readable(name)), path) for item in items for name, path in _masks_of(item)]
     if not found:
         paths = ((_IN_BIDS.match(path.name), path) for path in sorted(folder.rglob("sub-*_mask.nii*")))
         found = [(match[1], path) for match, path in paths if match]

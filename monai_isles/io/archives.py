@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import shutil
 import stat
 import zipfile
@@ -52,6 +53,8 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
                 folder.rmdir()
             aside.rename(folder)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
+        if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise refused("E-FILE-10", where=str(folder), found=str(error.strerror)) from error
         raise refused("E-FILE-17", where=str(path), found=str(error)) from error
 
 

@@ -70,8 +70,11 @@ def folder_aside(path: Path) -> Iterator[Path]:
 
 
 def publish_text(path: str | Path, text: str, *, inputs: Iterable[str | Path] = ()) -> None:
-    """Publish UTF-8 text, lines ending in a line feed on every system."""
-    publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8")), inputs=inputs)
+    """Publish UTF-8 text, lines ending in a line feed on every system.
+
+    A byte of a file's name that is no UTF-8 is written as ``\\udcfc``, which JSON reads as that byte again.
+    """
+    publish(path, lambda tmp: tmp.write_bytes(text.encode("utf-8", "backslashreplace")), inputs=inputs)
 
 
 def publish_csv(path: str | Path, columns: Sequence[str], lines: Iterable[Iterable[object]]) -> None:

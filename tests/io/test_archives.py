@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import stat
 import zipfile
@@ -84,6 +85,15 @@ def test_a_damaged_archive_is_refused(tmp_path: Path) -> None:
     refused(path, r"E-FILE-17(?s:.*)Bad CRC-32")
     path.write_bytes(whole[:100])
     refused(path, r"E-FILE-17(?s:.*)not a zip file")
+
+
+def test_a_full_disk_is_not_a_damaged_archive(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fill(*_: object) -> None:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    path = make(tmp_path / "a.zip", {"x": b"1"})
+    monkeypatch.setattr(zipfile.ZipFile, "extractall", fill)
+    refused(path, r"E-FILE-10(?s:.*)out\n  found No space left(?s:.*)free space")
 
 
 def test_a_folder_in_use_is_refused(tmp_path: Path) -> None:
