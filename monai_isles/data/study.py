@@ -17,7 +17,7 @@ from scipy import ndimage
 
 from monai_isles.cohort.task import FAULTS, Record, failed_record, require_own_names
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
-from monai_isles.data.layouts import DICOM, scan_layout
+from monai_isles.data.layouts import DICOM, PLAIN, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked
 from monai_isles.dicom.find import SeriesInfo, perfusion_series, studies_without
 from monai_isles.dicom.header import is_dicom, read_words
@@ -259,17 +259,34 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
 
 
 def _in_data_set(path: Path) -> list[StudyFiles]:
-    """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without."""
-    files = [file for file in walk(path) if IMAGE.search(file.name)]
+    """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without.
+
+    Beside cases of plain folders, a 4D file of an unknown name in another patient's folder is a study too.
+    """
+    files = [file.absolute() for file in walk(path) if IMAGE.search(file.name)]
     try:
         layout, scans = scan_layout(path) if files else (DICOM, [])
     except IslesError:
         layout, scans = DICOM, []
-    if layout is not DICOM and any("ctp" in scan.files for scan in scans):
-        return [_of_scan(scan, path) for scan in scans]
-    folders = dict.fromkeys(file.parent for file in files)
+    known = layout is not DICOM and any("ctp" in scan.files for scan in scans)
+    cases = [_of_scan(scan, path) for scan in scans] if known else []
+    if known and layout is not PLAIN:
+        return cases
+    taken = {_patient(case.series, path) for case in cases if case.fault is None}
+    folders = dict.fromkeys(file.parent for file in files if _patient(file, path) not in taken)
     results = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
-    return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
+    if not known:
+        return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
+    results = [result for result in results if result.fault is None and not key_of(result.series.name)]
+    found = {_patient(result.series, path) for result in results}
+    homes = [{_patient(file, path) for file in scan.files.values()} for scan in scans]
+    return [case for case, home in zip(cases, homes, strict=True) if case.fault is None or not home & found] + results
+
+
+def _patient(file: Path, path: Path) -> str:
+    """Return the name of the folder in ``path`` that holds a file; empty for a file in ``path`` itself."""
+    parts = Path(os.path.relpath(file, path)).parts
+    return parts[0] if len(parts) > 1 else ""
 
 
 def _of_scan(scan: Scan, path: Path) -> StudyFiles:

@@ -289,6 +289,21 @@ def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
     assert list(find_studies([tmp_path])) == ["anna_scan_1", "bert_scan_1"]
 
 
+def test_a_series_of_another_name_beside_cases_is_a_study_too(tmp_path: Path) -> None:
+    """Beside ``P1/ctp.nii``, ``P2/perfusion_4D.nii`` was passed over, and beside a CT a case without series."""
+    series(tmp_path / "P1" / "ctp.nii.gz")
+    series(tmp_path / "P1" / "old" / "first_try.nii")  # of a patient whose series is known
+    series(tmp_path / "P2" / "perfusion_4D.nii")
+    series(tmp_path / "P3" / "perf.nii")
+    save(tmp_path / "P3" / "ct.nii", np.full((6, 5, 2), 40.0))
+    series(tmp_path / "P4" / "dwi.nii.gz")  # a known name of another image
+    save(tmp_path / "P5" / "ct.nii", np.full((6, 5, 2), 40.0))
+    found = find_studies([tmp_path])
+    assert {name for name, one in found.items() if isinstance(one, dict)} == {"P4", "P5"}
+    used = {name: one.series.name for name, one in found.items() if not isinstance(one, dict)}
+    assert used == {"P1": "ctp.nii.gz", "P2": "perfusion_4D.nii", "P3": "perf.nii"} and found["P3"].plain
+
+
 @pytest.fixture
 def unitobrain(tmp_path: Path, write_tiny) -> Path:
     """Two raw scans, with what the data set keeps beside them, in the folder of the archive."""
