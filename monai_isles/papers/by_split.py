@@ -179,9 +179,13 @@ def _table(request: Request, name: str, what: Mapping[str, Any], own: Lines, res
 
 
 def _pairs(names: Sequence[str], against: Sequence[str]) -> list[tuple[str, str]]:
-    """Return the pairs to test: every row against those that the table names, and against the row above."""
+    """Return the pairs to test: every row against those that the table names, and against the row above; each once."""
     named = [(name, other) for other in against if other in names for name in names if name != other]
-    return list(dict.fromkeys([*named, *zip(names[1:], names, strict=False)]))
+    once: dict[frozenset[str], tuple[str, str]] = {}
+    for pair in (*named, *zip(names[1:], names, strict=False)):
+        # The same pair the other way round is the same test, and Holm would count it twice.
+        once.setdefault(frozenset(pair), pair)
+    return list(once.values())
 
 
 def _pseudo_dwi(request: Request, name: str, what: Mapping[str, Any], own: Lines, results: Results, head: Head) -> str:

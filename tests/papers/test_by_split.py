@@ -114,7 +114,8 @@ def test_table_5_and_its_figures_stand_beside_the_published_ones(listed, trained
     tests = json.loads((out / "table5_tests.json").read_text())["tests"]
     pairs = {(test["row"], test["against"]) for test in tests}
     assert {row for row, other in pairs if other == "F_o"} == {row for row, _ in pairs} - {"F_o"}
-    assert ("DWI^o,l", "DWI^o") in pairs and len(tests) == 4 * len(pairs) == 4 * 20
+    assert ("DWI^o,l", "DWI^o") in pairs and len(tests) == 4 * len(pairs) == 4 * 17
+    assert not pairs & {(other, row) for row, other in pairs}  # no test is counted twice
     of_real = next(
         test for test in tests if (test["row"], test["against"], test["metric"]) == ("real DWI", "F_o", "dsc")
     )
@@ -194,7 +195,7 @@ def test_table_1_tells_how_alike_the_images_are(listed, trained, tmp_path: Path,
         assert 0.2 < float(line["ssim_mean"]) < 1
     assert "published, no row of ours: GAN" in capsys.readouterr().out
     tests = json.loads((tmp_path / "out/table1_tests.json").read_text())["tests"]
-    assert [(test["row"], test["against"]) for test in tests[::4]] == [("L1", "w-L2 + l_h1"), ("w-L2 + l_h1", "L1")]
+    assert [(test["row"], test["against"]) for test in tests[::4]] == [("L1", "w-L2 + l_h1")]
 
 
 def test_table_3_counts_the_parameters_of_what_was_trained(listed, trained, tmp_path: Path, capsys) -> None:
