@@ -191,19 +191,17 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
             if key not in MODALITIES:
                 raise
             remarks.append(f"{error.code}: {key} is not drawn: {error.fault}")
-    truth, data = read["truth"], {key: image.data for key, image in read.items()}
-    images, synthetic = ({key: data[key] for key in data if key in keys} for keys in (MODALITIES, SYNTHETIC))
-    maps = data.get("probability"), data.get("uncertainty")
-    lesion = data["lesion"] > 0 if "lesion" in data else np.zeros(truth.grid_shape, bool)
-    for side, mask in (("pred", lesion), ("ref", data["truth"] > 0)):
-        here, scored = volume_ml(mask, truth.spacing_mm), float(source.scores.get(f"lesion_ml_{side}") or math.nan)
+    truth = read["truth"]
+    arrays = {"lesion": np.zeros(truth.grid_shape)} | {key: image.data for key, image in read.items()}
+    for side, mask in (("pred", "lesion"), ("ref", "truth")):
+        here = volume_ml(arrays[mask] > 0, truth.spacing_mm)
+        scored = float(source.scores.get(f"lesion_ml_{side}") or math.nan)
         if abs(here - scored) > 1e-4 * (1 + here):
             found = f"{here:.6g} ml in the mask of --{side}, {scored:.6g} ml in --scores"
             fault, fix = "scores are of other masks", "evaluate these predictions against these references again"
             raise refused("E-REP-04", where=name, found=found, fault=fault, fix=fix)
     result = {**source.result, "remarks": remarks} if remarks else source.result
-    about: dict[str, Any] = {"scores": source.scores, "result": result, "simulated": simulated}
-    return CaseView(name, images, truth.spacing_mm, *maps, lesion, data["truth"] > 0, **about, synthetic=synthetic)
+    return CaseView.of(name, arrays, truth, scores=source.scores, result=result, simulated=simulated)
 
 
 def _source(row: Mapping[str, str], case: Case, lesion: Path | None) -> Source:

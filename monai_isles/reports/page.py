@@ -124,16 +124,12 @@ def environment() -> Environment:
     return made
 
 
-_CASE_PLOTS = {
-    "Dice by method": dice_plot,
-    "Predicted against reference lesion volume": volume_scatter,
-    "Bland-Altman plot of lesion volumes": bland_altman_plot,
-}
-
-
 def _plots(cohort: Cohort) -> list[SimpleNamespace]:
-    cases = _CASE_PLOTS if any(cohort.per_case.values()) else {}
-    figures = {label: draw(cohort.per_case) for label, draw in cases.items()}
+    figures: dict[str, Figure] = {}
+    if any(cohort.per_case.values()):
+        figures["Dice by method"] = dice_plot(cohort.per_case)
+        figures["Predicted against reference lesion volume"] = volume_scatter(cohort.per_case)
+        figures["Bland-Altman plot of lesion volumes"] = bland_altman_plot(cohort.per_case)
     curves = {name: row["calibration"]["curve"] for name, row in cohort.summaries.items() if row.get("calibration")}
     if curves:
         figures["Reliability of the probability"] = reliability_plot(curves)
@@ -160,17 +156,8 @@ def publish_case_page(
     if entry.get("resample") is True:
         images = onto_first(images, case=str(entry["case"]))
     shown = ("probability", "uncertainty", "lesion", *SYNTHETIC)
-    arrays = {key: np.asarray(maps[key][0]) for key in shown if key in maps}
-    first = next(iter(images))
-    view = CaseView(
-        name=str(entry["case"]),
-        images={key: image.data for key, image in images.items()},
-        spacing_mm=images[first].spacing_mm,
-        probability=arrays["probability"],
-        uncertainty=arrays.get("uncertainty"),
-        lesion=arrays["lesion"] > 0,
-        result=result,
-        simulated=is_simulated(images[first].path),
-        synthetic={key: arrays[key] for key in SYNTHETIC if key in arrays},
-    )
-    case_page(view, path)
+    arrays = {key: image.data for key, image in images.items()}
+    arrays |= {key: np.asarray(maps[key][0]) for key in shown if key in maps}
+    first = next(iter(images.values()))
+    simulated = is_simulated(first.path)
+    case_page(CaseView.of(str(entry["case"]), arrays, first, result=result, simulated=simulated), path)

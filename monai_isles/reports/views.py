@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from typing import Any
 
 import numpy as np
+from scipy import ndimage
 
 from monai_isles.errors import refused
-from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.io.read import Image
+from monai_isles.modalities import MODALITIES, PERFUSION_MAPS
 
 ANATOMY = ("ct", "flair", "t1", "t1c", "t2", "dwi", "adc")
 MAPS = ("cbf", "cbv", "mtt", "ttp", "tmax")
@@ -92,6 +94,17 @@ class CaseView:
             listed = ", ".join(f"{key} {' x '.join(map(str, shape))}" for key, shape in shapes.items())
             raise refused("E-REP-06", where=self.name, found=listed)
 
+    @classmethod
+    def of(cls, name: str, arrays: Mapping[str, np.ndarray], like: Image, **about: Any) -> CaseView:
+        """Return a case with each array where its name belongs, on the grid of ``like``; ``about`` are other fields."""
+        measured = [key for key in MASKS if key != "lesion"]
+        groups: dict[str, Container[str]] = {"images": MODALITIES, "synthetic": SYNTHETIC, "masks": measured}
+        about |= {group: {key: arrays[key] for key in arrays if key in keys} for group, keys in groups.items()}
+        about |= {key: arrays.get(key) for key in ("probability", "uncertainty")}
+        truth = arrays["truth"] > 0 if "truth" in arrays else None
+        about |= {"spacing_mm": like.spacing_mm, "affine": like.affine, "lesion": arrays["lesion"] > 0, "truth": truth}
+        return cls(name, **about)
+
     def arrays(self) -> dict[str, np.ndarray]:
         """Return every available array of the case by name."""
         others = {key: getattr(self, key) for key in ("probability", "uncertainty", "lesion", "truth")}
@@ -120,13 +133,12 @@ class CaseView:
     @cached_property
     def box(self) -> tuple[slice, slice]:
         """Return the in-plane box around the head, 12 mm wider on each side; the whole plane without one."""
-        inside, box = np.any(self.head, axis=2), []
-        for axis, spacing in enumerate(self.spacing_mm[:2]):
-            seen = np.flatnonzero(inside.any(axis=1 - axis))
-            first, last = (seen[0], seen[-1]) if seen.size else (0, inside.shape[axis] - 1)
-            margin = int(np.ceil(12.0 / spacing))
-            box.append(slice(max(0, int(first) - margin), min(inside.shape[axis], int(last) + 1 + margin)))
-        return box[0], box[1]
+        inside = np.any(self.head, axis=2)
+        seen = ndimage.find_objects(inside.view(np.int8)) or [tuple(map(slice, (0, 0), inside.shape))]
+        margins = [int(np.ceil(12.0 / mm)) for mm in self.spacing_mm[:2]]
+        ends = zip(seen[0], margins, inside.shape, strict=True)
+        h, w = (slice(max(0, part.start - margin), min(size, part.stop + margin)) for part, margin, size in ends)
+        return h, w
 
     def chosen_slices(self, most: int) -> list[int]:
         """Return up to ``most`` slices, lowest first: spread over the lesion, the largest section among them.

@@ -99,7 +99,7 @@ def publish_results(
     result["patient_shown"] = wanted.show_patient
     volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
     ttp = {"ttp": read_image(str(measured.entry["ttp"]), kind="ttp").data}
-    view = _view(measured, arrays | ttp | volumes, masks, images["ct"], result, wanted)
+    view = _view(measured, arrays | ttp | volumes | masks, images["ct"], result, wanted)
     if wanted.report:
         case_page(view, folder / "report.html", viewer=wanted.viewer)
     if measured.slices and wanted.dicom:
@@ -127,8 +127,8 @@ def _rule_results(
 
 
 def _view(
-    measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], masks: Mapping[str, np.ndarray],
-    like: Image, result: Mapping[str, object], wanted: Wanted,
+    measured: MeasuredStudy, arrays: Mapping[str, np.ndarray], like: Image, result: Mapping[str, object],
+    wanted: Wanted,
 ) -> CaseView:  # fmt: skip
     record = measured.record
     used, kind = record["settings"], str(record["kind"])
@@ -139,21 +139,9 @@ def _view(
         "maps": f"{used['method']} {used['truncation']:g}, smoothed over {used['smoothing_mm']:g} mm",
         "source SHA-256": str(record["source_sha256"]),
     }
-    return CaseView(
-        name=str(measured.entry["case"]),
-        images={key: arrays[key] for key in (*_SEEN, "ttp")},
-        probability=arrays.get("probability"),
-        uncertainty=arrays.get("uncertainty"),
-        lesion=masks["lesion"],
-        masks={name: masks[name] for name in ("core", "hypoperfused") if name in masks},
-        spacing_mm=like.spacing_mm,
-        affine=like.affine,
-        result=result,
-        record=record,
-        series=facts,
-        patient=_patient(measured.slices[0]) if wanted.show_patient and measured.slices else {},
-        simulated=measured.simulated,
-    )
+    patient = _patient(measured.slices[0]) if wanted.show_patient and measured.slices else {}
+    about = {"result": result, "record": record, "series": facts, "patient": patient, "simulated": measured.simulated}
+    return CaseView.of(str(measured.entry["case"]), arrays, like, **about)
 
 
 def _publish_dicom(
