@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, cast
@@ -17,7 +16,6 @@ from monai_isles.crossval.search import POSTPROCESSING
 from monai_isles.errors import refused
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.read import Image
-from monai_isles.io.runs import RunFolder
 from monai_isles.modalities import LABEL
 
 Members = Sequence[OutOfFold]
@@ -59,25 +57,18 @@ def predict_unseen(folder: Path, out: Path) -> dict[str, dict[str, object]]:
     plan, chosen = read_plan(folder), folder / POSTPROCESSING
     if plan is None or not chosen.is_file():
         raise refused("E-REPR-04", where=str(folder), found="no plan" if plan is None else f"no {POSTPROCESSING}")
-    pair = json.loads(chosen.read_text(encoding="utf-8"))
     listed, keys = folder / DATA_LIST, plan.modalities
     entries = load_entries(listed, plan.dataset_dir, section="test", keys=keys, need_label=False)
-    weights = [folder / f"fold_{fold}" / "model.pt" for fold in plan.folds]
-    return _predict(plan, weights, entries, out, {key: pair[key] for key in ("threshold", "min_size_vox")})
+    weights = tuple(folder / f"fold_{fold}" / "model.pt" for fold in plan.folds)
+    return _predict(plan, entries, out, weights=weights, postprocessing=chosen)
 
 
-def _predict(
-    plan: Plan, weights: Sequence[Path], entries: Sequence[Mapping[str, object]], out: Path, changes: Mapping[str, Any]
-) -> dict[str, dict[str, object]]:
-    from monai_isles.inference.predictor import load_predictor
-    from monai_isles.workflows.predict import predict_cases
+def _predict(plan: Plan, entries: list[dict[str, object]], out: Path, **choices: Any) -> dict[str, dict[str, object]]:
+    from monai_isles.inference.predictor import Choices
+    from monai_isles.workflows.predict import predict
 
-    changes = {"dataset_dir": plan.dataset_dir, **changes}
-    predictor = load_predictor(plan.open_bundle(), out, weights=weights, changes=changes)
-    with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as run:
-        cases = predict_cases(predictor, entries, out)
-        run.finish({"kind": "prediction", "weights": predictor.weights, "cases": cases, "settings": predictor.settings})
-    return cases
+    options: dict[str, Any] = {"bundle": plan.open_bundle(), "choices": Choices(**choices), "report": False}
+    return predict(lambda **_: (entries, {}), out, **options)["cases"]
 
 
 def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut: Cut | None = None) -> list[Row]:
@@ -97,10 +88,10 @@ def score_unseen(members: Members, out: Path, *, folder: Path | None = None, cut
         entries = load_entries(listed, plan.dataset_dir, section="test", keys=plan.modalities, need_label=False)
     else:
         return []
-    weights = [Path(str(item["weights"])) for item in ensemble_members(members)]
+    weights = tuple(Path(str(item["weights"])) for item in ensemble_members(members))
     _require_unseen(plan, entries)
-    changes = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
-    require_whole({"folds": {}, "cases": _predict(plan, weights, entries, out, changes)}, str(out))
+    pair = {} if cut is None else {"threshold": cut[0], "min_size_vox": cut[1]}
+    require_whole({"folds": {}, "cases": _predict(plan, entries, out, weights=weights, **pair)}, str(out))
     cases = [Case.from_entry(entry) for entry in entries if entry.get(LABEL)]
     cuts = None if cut is None else {cast(int, case.fold): cut for case in cases}  # no fold: one key, None
     return score_maps(cases, lambda case: read_map(case, out / case.name / "probability.nii.gz"), "unseen scans", cuts)
