@@ -24,7 +24,7 @@ from monai_isles.crossval.protocols import (
     protocol_tables,
     require_pair,
 )
-from monai_isles.evaluation.score import COLUMNS
+from monai_isles.evaluation.score import NETWORK
 from monai_isles.inference.calibrated import Calibration, lesion_features
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_csv, publish_json
@@ -35,9 +35,9 @@ from monai_isles.metrics.calibration import Reliability
 from monai_isles.perfusion.thresholds import cluster_vox, connected_parts
 from monai_isles.postprocessing.components import binarise
 from monai_isles.progress import progress
+from monai_isles.workflows.evaluate import publish_scores
 
 SEARCH, POSTPROCESSING = "search", "postprocessing.json"
-_ABOUT_PROTOCOL = {"description": "protocol", "choices": "choices", "method": "methods"}
 
 
 def search_folder(
@@ -186,7 +186,8 @@ def _record(
         },
         "voxel_mm3": {"median": middle, "least": float(min(voxel_mm3)), "most": float(max(voxel_mm3))},
         "protocols": {
-            table.name: {word: table.summary[key] for word, key in _ABOUT_PROTOCOL.items()} for table in tables
+            name: {"description": about["protocol"], "choices": about["choices"], "method": about["methods"]}
+            for name, about in ((table.name, table.summary) for table in tables)
         },
         "optimism": differences,
     }
@@ -205,9 +206,7 @@ def _publish(predictions: OutOfFold, grid: GridScores, tables: Sequence[Protocol
               for n, case in enumerate(predictions.cases) for t, s, threshold, size in pairs)  # fmt: skip
     publish_csv(folder / "cases.csv", ("case", "subject", "fold", *columns[:2], "dsc", "hd_vox"), scored)
     for table in tables:
-        lines = [[row[name] for name in COLUMNS] for row in table.rows]
-        publish_csv(folder / table.name / "per_case.csv", COLUMNS, lines)
-        publish_json(folder / table.name / "summary.json", table.summary)
+        publish_scores(folder / table.name, {NETWORK: table.rows}, table.summary)
     publish_json(folder / "search.json", record)
     chosen = {key: value for key, value in record["chosen"].items() if key != "score"}
     publish_json(predictions.folder / POSTPROCESSING, chosen)

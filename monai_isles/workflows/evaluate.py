@@ -92,7 +92,7 @@ def score_folder(
             "rules": RULES,
             "connectivity": connectivity,
         }
-        _publish(out_dir, scored, summary)
+        publish_scores(out_dir, scored, summary)
         folders = {"pred": str(pred_dir), "ref": named, "data_list": listed and str(listed)}
         run.finish(_record(cases, masks, folders, summary))
     return summary
@@ -107,7 +107,8 @@ def _data_facts(ref_dir: Path, data_list: Path | None) -> dict[str, object]:
     return {"data": str(content.get("name") or data_list.stem), "simulated": simulated}
 
 
-def _publish(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summary: Mapping[str, object]) -> None:
+def publish_scores(out_dir: Path, scored: Mapping[str, list[dict[str, object]]], summary: Mapping[str, object]) -> None:
+    """Write the rows of each method and the summary; delete the tables of rules that a former call wrote."""
     for stale in ("baseline_per_case.csv", "single_threshold_per_case.csv", "summary.json"):
         (out_dir / stale).unlink(missing_ok=True)
     for method, rows in scored.items():
