@@ -30,11 +30,13 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 def run(args: argparse.Namespace) -> int:
     """Run the unfinished parts; 3 when a fold or a case failed."""
     place = cohort_options.chosen_place(args)
+    from monai_isles.bundle.bundle import Bundle
     from monai_isles.crossval.plan import make_plan
     from monai_isles.crossval.run import cross_validate
 
     chosen = {name: getattr(args, name) for name in ("data_list", "dataset_dir", "folds", "protocol", "strict")}
-    plan, content = make_plan(args.bundle, overlays=args.overlay, settings=dict(args.set), **chosen)
+    bundle = Bundle.open(args.bundle, overlays=args.overlay, settings=dict(args.set))
+    plan, content = make_plan(bundle, **chosen)
     record = cross_validate(plan, content, args.out, place=place, cache_dir=args.cache, cache_gb=args.cache_gb)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     done = [*record["folds"].values(), *record["cases"].values()]

@@ -91,13 +91,11 @@ def read_plan(folder: Path) -> Plan | None:
 
 
 def make_plan(
-    bundle: Path | str,
+    bundle: Bundle | Path | str,
     *,
     data_list: str | Path | None = None,
     dataset_dir: str | Path | None = None,
     folds: int | None = None,
-    overlays: Sequence[str] = (),
-    settings: Mapping[str, object] | None = None,
     protocol: str = PAPER,
     strict: bool = False,
 ) -> tuple[Plan, dict]:
@@ -110,9 +108,9 @@ def make_plan(
     from monai_isles.data.entries import load_entries
     from monai_isles.training.run_options import judge_settings
 
-    source = Bundle.open(bundle, overlays=overlays, settings=settings)
+    source = Bundle.open(bundle)
     config = source.config("train")
-    judge_settings(config, Bundle.open(bundle).config("train").get(), "--set ")
+    judge_settings(config, Bundle(source.root).config("train").get(), "--set ")
     root = data_folder(config, dataset_dir)
     content = find_data_list(root, data_list, folds=folds)
     _folds(content, folds, protocol)
@@ -143,8 +141,8 @@ def make_plan(
         protocol=protocol,
         folds=chosen,
         cases={fold: [str(e["case"]) for e in entries if e["fold"] == fold] for fold in chosen},
-        overlays=tuple(overlays),
-        settings=dict(settings or {}),
+        overlays=tuple(source.overlays),
+        settings=dict(source.settings),
         modalities=modalities,
         max_epochs=int(config["max_epochs"]),
         data_name=str(content.get("name") or root.name),

@@ -138,9 +138,7 @@ def train_row(
 ) -> OutOfFold:
     """Cross-validate one row in ``folder``; networks of a row ``trained_as`` another are copied from ``source``."""
     data: dict[str, Any] = {"data_list": listed or study.data_list, "dataset_dir": study.dataset_dir}
-    opened = study.open(row)
-    changes: dict[str, Any] = {"overlays": opened.overlays, "settings": opened.settings}
-    plan, content = make_plan(study.bundle, **data, **changes, protocol=protocol)
+    plan, content = make_plan(study.open(row), **data, protocol=protocol)
     if source is not None:
         require_same_training(study, row)
         take_over(plan, source, folder)

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from monai.bundle import ConfigParser
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.crossval.out_of_fold import find_out_of_fold
 from monai_isles.crossval.plan import Plan, make_plan, read_plan, require_same_plan
 from monai_isles.crossval.run import FoldBar, fold_steps
@@ -30,11 +31,12 @@ def content(phantom_folder: Path) -> dict:
 
 @pytest.fixture
 def plan(phantom_folder: Path, content: dict, tmp_path: Path) -> Callable[..., Plan]:
-    def make(change: Change = lambda entries: None, **chosen: object) -> Plan:
+    def make(change: Change = lambda entries: None, settings: dict | None = None, **chosen: object) -> Plan:
         changed = json.loads(json.dumps(content))
         change(changed["training"])
         publish_json(tmp_path / "list.json", changed)
-        return make_plan(BUNDLE, **{"data_list": tmp_path / "list.json", "dataset_dir": phantom_folder, **chosen})[0]
+        bundle = Bundle.open(BUNDLE, settings=settings)
+        return make_plan(bundle, **{"data_list": tmp_path / "list.json", "dataset_dir": phantom_folder, **chosen})[0]
 
     return make
 
