@@ -5,8 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import shutil
-import sys
-from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -164,16 +162,6 @@ def make_dataset(
     return out
 
 
-def in_turn(make: Callable[[], Path]) -> Path:
-    """Call ``make`` in the first process of this machine, then in the others, which find its result."""
-    dist = sys.modules.get("torch.distributed")
-    if dist is None or not dist.is_available() or not dist.is_initialized():
-        return make()
-    made = make() if os.environ.get("LOCAL_RANK", "0") == "0" else None
-    dist.barrier()
-    return made or make()
-
-
 def dataset_or_phantom(
     dataset_dir: str | None,
     *,
@@ -196,12 +184,15 @@ def dataset_or_phantom(
     >>> dataset_or_phantom(None, folder="siss", cases=3, seed=7, kind="siss", spacing_mm=8.0)
     PosixPath('siss')
     """
+    from ignite.distributed import one_rank_first
+
     _require_kind(kind, spacing_mm)
     named = dataset_dir or os.environ.get(_FOLDERS[kind], "")
     if not named:
         _LOG.info("no data set named: using the simulated one in %s (%d cases, seed %d)", folder, cases, seed)
         options: dict[str, Any] = {"kind": kind, "spacing_mm": spacing_mm, "variety": variety, "max_slices": max_slices}
-        return in_turn(lambda: make_dataset(folder, cases=cases, seed=seed, series=series, **options))
+        with one_rank_first(local=True):  # the other processes of this machine find it
+            return make_dataset(folder, cases=cases, seed=seed, series=series, **options)
     if is_url(named):
         return local_root(named)
     if not Path(named).is_dir():

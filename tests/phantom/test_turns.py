@@ -2,28 +2,24 @@
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable
 from pathlib import Path
 
-from monai_isles.phantom.dataset import in_turn
+import pytest
+
+from monai_isles.phantom import dataset
 
 
-def test_alone_it_is_made_at_once() -> None:
-    assert in_turn(lambda: Path("made")) == Path("made")
-
-
-def test_the_others_wait_and_find_it_there(tmp_path: Path, in_group: Callable) -> None:
-    def make() -> Path:
-        if (tmp_path / "made").exists():
+def test_the_others_wait_and_find_it_there(tmp_path: Path, in_group: Callable, monkeypatch: pytest.MonkeyPatch) -> None:
+    def make(out: str, **_: object) -> Path:
+        if Path(out).exists():
             return Path("found")
         time.sleep(0.3)
-        (tmp_path / "made").write_text("")
+        Path(out).write_text("")
         return Path("made")
 
-    def work(rank: int) -> Path:
-        os.environ["LOCAL_RANK"] = str(rank)
-        return in_turn(make)
-
-    assert in_group(work) == [Path("made"), Path("found")]
+    monkeypatch.setattr(dataset, "make_dataset", make)
+    monkeypatch.delenv("ISLES2018_DIR", raising=False)
+    made = in_group(lambda rank: dataset.dataset_or_phantom(None, folder=f"{tmp_path}/made", cases=1, seed=0))
+    assert made == [Path("made"), Path("found")]
