@@ -57,7 +57,10 @@ class L1ErrorRate(Metric):
     def compute(self) -> float:
         """Return the value over every voxel seen since ``reset``."""
         if self._voxels == 0:
-            raise NotComputableError("L1ErrorRate needs at least one batch before compute")
+            raise NotComputableError(f"{type(self).__name__} needs at least one batch before compute")
+        return self._value()
+
+    def _value(self) -> float:
         return float((self._l1 + self._wrong) / self._voxels)
 
 
@@ -85,11 +88,7 @@ class VoxelAccuracy(L1ErrorRate):
     0.5
     """
 
-    @sync_all_reduce("_wrong", "_voxels")
-    def compute(self) -> float:
-        """Return the value over every voxel seen since ``reset``."""
-        if self._voxels == 0:
-            raise NotComputableError("VoxelAccuracy needs at least one batch before compute")
+    def _value(self) -> float:
         return 1.0 - float(self._wrong / self._voxels)
 
 

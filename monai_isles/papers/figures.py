@@ -15,7 +15,7 @@ from monai_isles.io.read import read_image
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.postprocessing.components import binarise
 from monai_isles.reports.canvas import INK, SERIES, plot_axes
-from monai_isles.reports.figures import number
+from monai_isles.reports.figures import finite_rows, number
 from monai_isles.reports.montage import LIGHT, PANEL_IN, black_grid, letter_sides, outline, set_titles, write
 from monai_isles.reports.views import SYNTHETIC, even_indices, on_screen
 
@@ -79,12 +79,12 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
     figure, places = plot_axes(max(7.5, 2.2 + 1.4 * len(methods)), 7.0, 2, 1, face="white", **room)
     for place, key, label in zip(places, ("dsc", "rve"), ("Dice", "relative volume error"), strict=True):
         for index, method in enumerate(methods):
-            values = [
-                [number(row[key]) for row, group in cases if group == wanted and row["method"] == method]
-                for wanted in _GROUPS
-            ]
-            centre = (index - (len(methods) - 1) / 2) * _BOX / len(methods)
-            _boxes(place, values, centre, 0.85 * _BOX / len(methods), SERIES[index % len(SERIES)], method)
+            centre, colour = (index - (len(methods) - 1) / 2) * _BOX / len(methods), SERIES[index % len(SERIES)]
+            spread = np.random.default_rng(0)
+            for at, wanted in enumerate(_GROUPS):
+                own = [row for row, group in cases if group == wanted and row["method"] == method]
+                _box(place, finite_rows(own, key)[:, 0], at + centre, 0.85 * _BOX / len(methods), colour, spread)
+            place.plot([], [], "s", color=colour, label=method)
         count = {group: sum(g == group and row["method"] == methods[0] for row, g in cases) for group in _GROUPS}
         place.set_xticks(range(len(_GROUPS)), [f"{group}\nn {count[group]}" for group in _GROUPS])
         place.grid(visible=False, axis="x")
@@ -99,21 +99,17 @@ def size_group_boxes(rows: Sequence[Mapping[str, Any]], *, note: str = "") -> Fi
     return figure
 
 
-def _boxes(place: Axes, values: Sequence[Sequence[float]], shift: float, width: float, colour: str, label: str) -> None:
-    spread = np.random.default_rng(0)
-    for group, result in enumerate(values):
-        defined = np.array([value for value in result if np.isfinite(value)])
-        if not defined.size:
-            continue
-        style = {"color": colour, "linewidth": 1.3}
-        place.boxplot(
-            defined, positions=[group + shift], widths=width, manage_ticks=False, showfliers=False, patch_artist=True,
-            boxprops={"facecolor": (*to_rgb(colour), 0.18), "edgecolor": colour}, whiskerprops=style, capprops=style,
-            medianprops={"color": colour, "linewidth": 2.2},
-        )  # fmt: skip
-        dots = group + shift + spread.uniform(-0.25, 0.25, defined.size) * width
-        place.scatter(dots, defined, s=12, color=colour, alpha=0.7, linewidths=0, zorder=3)
-    place.plot([], [], "s", color=colour, label=label)
+def _box(place: Axes, values: np.ndarray, x: float, width: float, colour: str, spread: np.random.Generator) -> None:
+    if not values.size:
+        return
+    style = {"color": colour, "linewidth": 1.3}
+    place.boxplot(
+        values, positions=[x], widths=width, manage_ticks=False, showfliers=False, patch_artist=True,
+        boxprops={"facecolor": (*to_rgb(colour), 0.18), "edgecolor": colour}, whiskerprops=style, capprops=style,
+        medianprops={"color": colour, "linewidth": 2.2},
+    )  # fmt: skip
+    dots = x + spread.uniform(-0.25, 0.25, values.size) * width
+    place.scatter(dots, values, s=12, color=colour, alpha=0.7, linewidths=0, zorder=3)
 
 
 def _entitle(place: Axes, what: str, count: str, note: str) -> None:
