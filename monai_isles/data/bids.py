@@ -18,7 +18,6 @@ from monai_isles.modalities import LABEL, MEASURED_MAPS
 PIPELINE = "monaiisles"
 _ENTITY = re.compile(r"^([a-z]+)-([A-Za-z0-9]+)$")
 _NOT_BIDS = "give a BIDS data set (sub-01/perf/sub-01_cbf.nii.gz); monai-isles predict reads other layouts"
-_MASKS = ("lesion-msk", "msk", "lesion")
 # endings of the results in perf, which have no name in the specification; .bidsignore lists them
 _IN_PERF = {key: f"{key}.nii.gz" for key in ("uncertainty", *MEASURED_MAPS)} | {
     "result": "result.json",
@@ -72,7 +71,7 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
     about = " ".join(entities.get(word, "") for word in ("label", "desc")).lower().strip()
     last = suffix.lower()
     lesion = last in ("mask", "roi", "dseg") and ("lesion" in about or (last == "mask" and not about))
-    key = LABEL if lesion or last in _MASKS else TOKENS.get(last)
+    key = LABEL if lesion or last in ("lesion-msk", "msk", "lesion") else TOKENS.get(last)
     if key == "dwi":
         kind = {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}
         # a b 0 is not diffusion-weighted

@@ -21,7 +21,6 @@ from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, inspect_image, read_header
 from monai_isles.modalities import LABEL, MODALITIES
 
-NIFTI_ENDS = (".nii", ".nii.gz")
 # findings about other files of a DICOM folder; all others are about the series, and a reader of its maps must know them
 _OF_THE_FOLDER = ("E-DCM-30", "E-DCM-31", "E-DCM-32")
 
@@ -72,7 +71,7 @@ def require_asked(path: Path, series: str | None) -> None:
 
 
 def _nifti(path: Path, request: UserTimes) -> SeriesInput:
-    if path.name.lower().endswith(NIFTI_ENDS) and path.is_file():
+    if path.name.lower().endswith((".nii", ".nii.gz")) and path.is_file():
         header = read_header(path)
         if header.frames is None:
             shape = " x ".join(map(str, header.grid_shape))

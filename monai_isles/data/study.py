@@ -70,9 +70,6 @@ def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
 
 
 _REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
-_MOST_ABOVE = 4
-_ARCHIVES = (".zip", ".tar", ".tgz", ".7z", ".rar")
-_NAMED = ("PatientName", "PatientID", "OtherPatientIDs")
 
 
 @dataclass(frozen=True)
@@ -144,7 +141,7 @@ def study_places(path: str | Path) -> list[StudyFiles]:
     if not path.exists():
         raise refused("E-SCAN-01", where=str(path), found="no such file or folder")
     if path.is_file():
-        if path.suffix.lower() in _ARCHIVES:
+        if path.suffix.lower() in (".zip", ".tar", ".tgz", ".7z", ".rar"):
             raise refused("E-SCAN-01", where=str(path), found="an archive", fix="unpack it, and give the folder")
         if not IMAGE.search(path.name) and is_dicom(path):  # its series, which lies in its folder
             uid = "".join(read_words(path, ("SeriesInstanceUID",)) or ()) or None
@@ -183,7 +180,7 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
 def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
     """Return a unique name for each study; equal names are extended by up to four folders above."""
     names = [study.name for study in studies]
-    for above in range(_MOST_ABOVE):
+    for above in range(4):
         times = Counter(names)
         names = [n if times[n] == 1 else f"{_above(s, above)}_{n}" for s, n in zip(studies, names, strict=True)]
     require_own_names(names, "E-SCAN-03", where="predict-series")
@@ -348,7 +345,7 @@ def _stated(file: Path, keyword: str) -> str:
 
 def _names_patient(name: str, file: Path) -> bool:
     """Return whether a folder's name contains the patient's name or ID in its own images, or may contain it."""
-    texts = read_words(file, _NAMED)
+    texts = read_words(file, ("PatientName", "PatientID", "OtherPatientIDs"))
     words = [word for text in texts or () for word in re.split(r"[\W_]+", _folded(text))]
     # one character may be a family name, where the script has one for a syllable or a word
     words = [word for word in words if len(word) >= (3 if word.isascii() else 1)]

@@ -20,8 +20,7 @@ from monai_isles.metrics.surface import hd_vox, surface_distances
 from monai_isles.metrics.volume import avd_ml, rve, size_stratum, volume_ml
 from monai_isles.modalities import LABEL
 
-Reader = Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]
-Masks = Callable[[Case], Reader]
+Masks = Callable[[Case], Callable[[Case, Image], tuple[np.ndarray, dict[str, object]]]]
 NETWORK = "network"
 FILES = {NETWORK: "per_case.csv", "rcbf30": "baseline_per_case.csv"}
 COLUMNS = (

@@ -11,7 +11,6 @@ from monai_isles.errors import refused
 
 Rows = dict[str, dict[str, Any]]
 PLAIN = ("n", "threshold", "min_size_vox", "parameters_m")
-OVERLAP = ("dsc", "ppv", "sensitivity")
 
 
 def papers() -> dict[str, Path]:
@@ -50,6 +49,7 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
             ``units``, text beside a number; ``more``, further entries by row.
     """
     result, units = {}, table.get("units", {})
+    in_percent = ("dsc", "ppv", "sensitivity") if table.get("percent") else ()
     for line in table["rows"]:
         name, *cells = (cell.strip() for cell in line.split("|"))
         row: dict[str, Any] = {"n": table.get("n"), **{key: table[key] for key in ("of",) if key in table}}
@@ -58,7 +58,7 @@ def printed_rows(table: Mapping[str, Any]) -> Rows:
         row |= table.get("more", {}).get(name, {})
         row["volumes"] = {"r2": float(printed["r2"]) if printed.get("r2") else None}
         row["metrics"] = {
-            key: _statistics(cell, row["n"], 100 if table.get("percent") and key in OVERLAP else 1, units.get(key))
+            key: _statistics(cell, row["n"], 100 if key in in_percent else 1, units.get(key))
             for key, cell in printed.items()
             if key not in (*PLAIN, "r2")
         }
