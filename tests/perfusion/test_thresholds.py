@@ -47,6 +47,14 @@ def test_core_outside_the_hypoperfusion_counts_against_the_mismatch_but_not_agai
     assert case.core_outside_ml == case.record()["core_outside_ml"] == 20.0 and found(20, 60).core_outside_ml == 0.0
 
 
+def test_tissue_of_flow_zero_is_core_and_does_not_lower_the_mean_of_the_healthy_side() -> None:
+    cbf, tmax, brain = maps(0, 400)
+    cbf[:2, :10] = 0.0  # 40 ml on the left
+    cbf[10::2, ::2, 0] = 0.0  # 50 single voxels on the right: too small to be core, and not in the mean
+    cbf[5, :8] = 14.0  # 16 ml: 28 % of 50, but 32 % of a mean that counts the zeros
+    assert ischaemia(cbf, tmax, brain, CUBE_CM, min_cluster_ml=5.0).core_ml == 40.0 + 16.0
+
+
 @pytest.mark.parametrize(
     ("core", "low", "fits"),
     [
