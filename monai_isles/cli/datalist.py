@@ -27,6 +27,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
 
 def run(args: argparse.Namespace) -> int:
     """Write the list and print its counts; 3 when cases were left out."""
+    if args.out.is_dir():
+        raise refused("E-FILE-10", where=str(args.out), found="a folder", fix="name the list to write: list.json")
     if args.out.exists() and not args.force:
         raise refused("E-LIST-10", where=str(args.out), found="a file of that name")
     from monai_isles.data.datalist import make_datalist

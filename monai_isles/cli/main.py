@@ -64,6 +64,8 @@ def build_parser(verb: str | None, *, whole: bool = True) -> argparse.ArgumentPa
 def _parse(words: list[str], verb: str | None) -> argparse.Namespace:
     """Parse the words of a command; for an unknown option show the verb's usage and the option that is nearest."""
     parser = build_parser(verb, whole="--help-all" in words)
+    if "" in words:  # ``--out ""`` would be the current folder
+        parser.error("an argument is empty: is a variable of the shell not set?")
     args, unknown = parser.parse_known_args(words)
     if unknown:
         sub = next(item for item in parser._actions if isinstance(item, argparse._SubParsersAction)).choices[args.verb]

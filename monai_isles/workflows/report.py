@@ -7,6 +7,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path, PurePath
 from typing import Any
 
+from monai_isles.errors import refused
 from monai_isles.io.runs import versions
 from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
@@ -17,6 +18,8 @@ from monai_isles.reports.sheet import WORDS
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
     """Write the page of a cohort and return its content; ``options`` are those of ``gather_cohort``."""
+    if Path(out).is_dir():
+        raise refused("E-FILE-10", where=str(out), found="a folder", fix="name the page to write, such as page.html")
     cohort = gather_cohort(pred_dir, ref_dir, scores, **options)
     cohort_page(cohort, out)
     return cohort

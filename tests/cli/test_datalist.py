@@ -63,6 +63,8 @@ def test_an_existing_list_is_replaced_only_by_force(
     words = ["datalist", str(dataset), "--out", str(out), "--folds", "2", "--subjects", str(tmp_path / "who.csv")]
     assert main(words) == 4 and out.read_text() == "mine"
     assert "E-LIST-10: data list exists" in capsys.readouterr().err
+    assert main(["datalist", str(dataset), "--out", str(tmp_path), "--force"]) == 4
+    assert "E-FILE-10" in capsys.readouterr().err
     assert main([*words, "--force", "--json"]) == 0
     counts = json.loads(capsys.readouterr().out)
     assert counts["cases_per_fold"] == [2, 2] and counts["provisional"] is False and counts["file"] == str(out)

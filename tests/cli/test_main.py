@@ -47,7 +47,7 @@ def test_an_option_that_the_short_help_leaves_out_works() -> None:
     assert (args.cache, args.section, args.mc_passes) == (Path("kept"), "test", None)
 
 
-@pytest.mark.parametrize("words", [[], ["no-such-verb"], ["predict"], ["evaluate", "--pred"]])
+@pytest.mark.parametrize("words", [[], ["no-such-verb"], ["predict"], ["evaluate", "--pred"], ["check", ""]])
 def test_wrong_usage_exits_with_two(words: list[str]) -> None:
     assert main(words) == 2
 

@@ -53,6 +53,13 @@ def test_missing_scores_are_refused_in_four_lines_and_no_page_appears(
     assert not (tmp_path / "page.html").exists()
 
 
+def test_a_folder_as_page_is_refused_before_the_work(
+    words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main([*words, "--out", str(tmp_path)]) == 4
+    assert "E-FILE-10" in (said := capsys.readouterr().err) and "such as page.html" in said
+
+
 def test_too_few_names_are_refused(words: list[str], tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*words, "--names", "a", "b", "--out", str(tmp_path / "page.html")]) == 4
     assert "E-REP-03" in capsys.readouterr().err
