@@ -18,7 +18,7 @@ from monai_isles.data.study import find_studies
 from monai_isles.dicom.header import read_words
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
-from monai_isles.inference.ischaemia import CUTS, case_ischaemia
+from monai_isles.inference.ischaemia import CUTS, case_ischaemia, perfusion_block
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
 from monai_isles.io.publish import publish_image
@@ -109,9 +109,13 @@ def publish_results(
 def _rule_results(
     measured: MeasuredStudy, result: dict[str, Any], wanted: Wanted
 ) -> tuple[dict[str, np.ndarray], list[dict[str, str]]]:
-    """Complete ``perfusion`` of the result; return the masks of the threshold rules, and flags on them."""
-    block = result.get("perfusion") or {}
-    if block and any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
+    """Complete ``perfusion`` of the result; return the masks of the threshold rules, and flags on them.
+
+    A bundle that reads the series alone has no block of its own: the rules are applied to the maps measured here.
+    """
+    block: dict[str, Any] = result.get("perfusion") or perfusion_block(measured.entry) or {}
+    result["perfusion"] = block
+    if any(flag["code"] == LATE_ARTERY for flag in measured.record["flags"]):
         block = result["perfusion"] = {"not_computed": NO_ARTERY}
     if "not_computed" in block:
         return {}, [{"code": "no-core", "severity": "warning", "text": str(block["not_computed"])}]

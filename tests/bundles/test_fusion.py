@@ -78,9 +78,12 @@ def test_from_the_scanner_a_series_alone_is_one_view(tiny_scans: dict[str, Path]
     words = ["--bundle", str(BUNDLE), *SMALL, "--weights", str(weights), "--out", str(tmp_path / "out")]
     assert main(["predict-series", str(series), *words]) == 0
     (result,) = (tmp_path / "out").glob("*/result.json")
-    inputs = json.loads(result.read_text(encoding="utf-8"))["inputs"]
-    assert inputs == {**INPUTS["series"][1], "mirror": "rigid"}
-    assert (result.parent / "maps/cbf.nii.gz").is_file()  # for the page and the rules
+    made = json.loads(result.read_text(encoding="utf-8"))
+    assert made["inputs"] == {**INPUTS["series"][1], "mirror": "rigid"}
+    core = nibabel.load(result.parent / "core.nii.gz")  # the rules, on maps that the network did not read
+    volume_ml = np.count_nonzero(core.dataobj) * np.prod(core.header.get_zooms()) / 1000
+    assert made["perfusion"]["core_ml"] == pytest.approx(volume_ml, abs=1e-3)
+    assert {file.name for file in result.parent.iterdir()} >= {"hypoperfused.nii.gz", "penumbra.nii.gz", "maps"}
 
 
 def test_for_monai_label_a_study_and_one_image_of_its_channels_give_one_mask(
