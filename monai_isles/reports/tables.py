@@ -153,10 +153,15 @@ def _count(row: Row) -> Cell:
     return Cell(str(row.get("n", _NONE)), {"n": f"{row['subjects']} subjects"} if row.get("subjects") else {})
 
 
+FEW_SUBJECTS = 16  # the interval of fewer holds the mean too seldom: docs/evaluation.md
+
+
 def notes(rows: Summaries, published: Summaries | None = None) -> list[str]:
     """Return the notes of the table: definitions of the numbers, and the counts of empty masks."""
+    few = any(row.get("subjects", FEW_SUBJECTS) < FEW_SUBJECTS for row in rows.values())
     text = [
-        "Mean ± SD over cases; the 95 % interval is of the mean Dice, by bootstrap over subjects.",
+        "Mean ± SD over cases; the 95 % interval is of the mean Dice, by bootstrap over subjects"
+        + (f", which makes it too narrow for fewer than {FEW_SUBJECTS}." if few else "."),
         "Distances: cases where both masks hold a lesion, or neither (0 mm). R² about the identity line, over volumes.",
     ]
     if any("empty_references" in row for row in rows.values()):

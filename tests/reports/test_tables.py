@@ -54,6 +54,12 @@ def test_mean_sd_interval_median_n_and_counts_are_printed() -> None:
     assert "Dice: both empty 1, one empty 0" in text
 
 
+@pytest.mark.parametrize(("subjects", "told"), [(15, True), (16, False)])
+def test_an_interval_of_few_subjects_is_called_too_narrow(subjects: int, told: bool) -> None:
+    rows = {"net": summarise([row(0.5, 10.0 + k, 12.0) for k in range(subjects)], resamples=50)}
+    assert ("too narrow for fewer than 16" in as_text(rows)) is told
+
+
 def test_a_published_row_stands_below_and_says_that_it_is_other_data() -> None:
     text = as_text(ROWS, published_rows("clerigues"))
     assert (
