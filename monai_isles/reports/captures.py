@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import io
 import textwrap
+from collections.abc import Iterator
+from typing import Any, NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -39,62 +41,54 @@ def pdf_bytes(case: CaseView) -> bytes:
     return buffer.getvalue()
 
 
+class _Line(NamedTuple):
+    text: str
+    label: str = ""
+    size: float = 9
+    colour: str = "black"
+
+
 def summary_figure(case: CaseView) -> Figure:
     """Return a page of A4 with the numbers, their definitions, the remarks and the software."""
-    figure = blank(*_A4_IN, face="white")
-    lines = _Lines(figure)
-    lines.add("CT perfusion: ischemic core and hypoperfusion", size=15)
-    simulated = " Simulated data, no patient." if case.simulated else ""
-    lines.add(f"Research only, not a medical device.{simulated}", colour="#b00020")
-    lines.y -= _GAP
-    for label, text in perfusion_tiles(case.result).items():
-        lines.add(text, label=label)
-    why = (case.result.get("perfusion") or {}).get("not_computed")
-    if why:
-        lines.add(f"No volumes of thresholds: {why}")
-    if rows := perfusion_table(case.result):
-        lines.head("Definitions")
-        for label, text, meaning in rows:
-            lines.add(f"{text}   ({meaning})", label=label)
-    if remarks := [str(item["text"]) for item in case.result.get("quality") or ()]:
-        lines.head("Remarks")
-        for remark in remarks:
-            lines.add(f"- {remark}")
-    lines.head("Made by")
-    result = case.result
-    sha = ", ".join(str(item)[:12] for item in result.get("weights_sha256") or ())
-    made = {"software": f"monai_isles {__version__}", "bundle": result.get("bundle"), "weights": sha}
-    made |= {"probability threshold": result.get("threshold"), **case.series}
-    for label, text in ((label, text) for label, text in made.items() if text not in (None, "")):
-        lines.add(str(text), label=label)
+    figure, y, full = blank(*_A4_IN, face="white"), 0.96, False
+    for line in _lines(case):
+        if not line.text:
+            y -= _GAP
+            continue
+        x, bold = (0.36 if line.label else _LEFT), "bold" if line.size > 9 else "normal"
+        wrapped = textwrap.wrap(line.text, int(_WIDTH * 9 / line.size * (1 - x) / (1 - _LEFT)))
+        step = 1.45 * line.size / 72 / _A4_IN[1]
+        if y - step * len(wrapped) < 0.05:
+            full = True
+            continue
+        if line.label:
+            figure.text(_LEFT, y - step, line.label[:40], fontsize=9, color="#444444")
+        for part in wrapped:
+            y -= step
+            look: dict[str, Any] = {"fontsize": line.size, "fontweight": bold, "color": line.colour}
+            figure.text(x, y, part.replace("$", r"\$"), **look)
+    if full:
+        figure.text(_LEFT, 0.035, "More on the page of the case.", fontsize=8)
     return figure
 
 
-class _Lines:
-    """Write lines below each other on a page; the last one says where to find those that do not fit."""
-
-    def __init__(self, figure: Figure) -> None:
-        self.figure, self.y, self.full = figure, 0.96, False
-
-    def add(self, text: str, *, label: str = "", size: float = 9, colour: str = "black") -> None:
-        """Write one paragraph, wrapped, beside its label; a larger one is bold."""
-        x = 0.36 if label else _LEFT
-        wrapped = textwrap.wrap(text, int(_WIDTH * 9 / size * (1 - x) / (1 - _LEFT))) or [""]
-        step = 1.45 * size / 72 / _A4_IN[1]
-        if self.y - step * len(wrapped) < 0.05:
-            if not self.full:
-                self.figure.text(_LEFT, 0.035, "More on the page of the case.", fontsize=8)
-            self.full = True
-            return
-        first = self.y - step
-        for line in wrapped:
-            self.y -= step
-            look = "bold" if size > 9 else "normal"
-            self.figure.text(x, self.y, line.replace("$", r"\$"), fontsize=size, fontweight=look, color=colour)
-        if label:
-            self.figure.text(_LEFT, first, label[:40], fontsize=9, color="#444444")
-
-    def head(self, text: str) -> None:
-        """Write a heading."""
-        self.y -= _GAP
-        self.add(text, size=11)
+def _lines(case: CaseView) -> Iterator[_Line]:
+    """Yield the paragraphs of the summary; one without text is a gap."""
+    gap, result = _Line(""), case.result
+    yield _Line("CT perfusion: ischemic core and hypoperfusion", size=15)
+    simulated = " Simulated data, no patient." if case.simulated else ""
+    yield from (_Line(f"Research only, not a medical device.{simulated}", colour="#b00020"), gap)
+    yield from (_Line(text, label) for label, text in perfusion_tiles(result).items())
+    if why := (result.get("perfusion") or {}).get("not_computed"):
+        yield _Line(f"No volumes of thresholds: {why}")
+    if rows := perfusion_table(result):
+        yield from (gap, _Line("Definitions", size=11))
+        yield from (_Line(f"{text}   ({meaning})", label) for label, text, meaning in rows)
+    if remarks := [str(item["text"]) for item in result.get("quality") or ()]:
+        yield from (gap, _Line("Remarks", size=11))
+        yield from (_Line(f"- {remark}") for remark in remarks)
+    yield from (gap, _Line("Made by", size=11))
+    sha = ", ".join(str(item)[:12] for item in result.get("weights_sha256") or ())
+    made = {"software": f"monai_isles {__version__}", "bundle": result.get("bundle"), "weights": sha}
+    made |= {"probability threshold": result.get("threshold"), **case.series}
+    yield from (_Line(str(text), label) for label, text in made.items() if text not in (None, ""))
