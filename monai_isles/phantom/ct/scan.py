@@ -46,17 +46,6 @@ class CaseArrays:
     centre_mm: tuple[float, float] = (0.0, 0.0)
 
 
-@dataclass(frozen=True)
-class Haemodynamics:
-    """Hold the true perfusion of each voxel (n,): ml/100 g/min, ml/100 g, s, s; ``drop`` is the share of flow lost."""
-
-    cbf: np.ndarray
-    cbv: np.ndarray
-    mtt_s: np.ndarray
-    delay_s: np.ndarray
-    drop: np.ndarray
-
-
 def scan_slab(patient: Patient, section: int, *, seed: int) -> CaseArrays:
     """Simulate scan ``section`` of ``patient``: its images and their truth."""
     scan, varied = Acquisition(patient, section, seed=seed), patient.variety
@@ -93,32 +82,6 @@ def _measure(patient: Patient, slab: Slab, series: np.ndarray) -> PerfusionMaps:
     return measured_maps(prepared, method=varied.method, truncation=varied.setting, smoothing_mm=varied.smoothing_mm)
 
 
-def haemodynamics(patient: Patient, slab: Slab, *, seed: int) -> Haemodynamics:
-    """Return the true perfusion of every point of ``slab.tissues.inside``."""
-    rng = np.random.default_rng([seed, 10, patient.index])
-    tissues, signs, stroke = slab.tissues, slab.signs, patient.stroke
-    gm, wm = (part.ravel()[tissues.inside] for part in (tissues.gm, tissues.wm))
-    texture, timing, volume, detour = (SmoothField(rng, scale).at(tissues.head_mm) for scale in (6.0, 10.0, 6.0, 8.0))
-    health = rng.uniform(0.8, 1.15)
-    cbf = health * (_GREY[0] * gm + _WHITE[0] * wm) * np.exp(0.18 * texture) * signs.flow
-    cbv = (_GREY[1] * gm + _WHITE[1] * wm) * np.exp(0.10 * volume + 0.05 * texture) * signs.volume
-    delay = 0.3 + 0.5 * wm + 0.012 * np.clip(-30 - tissues.atlas_mm[:, 1], 0, 60) + 0.25 * timing + signs.delay_s
-    width = max(patient.core_level - patient.penumbra_level, 0.15)
-    worst = max(patient.worst_level, patient.core_level + 0.1)
-    nodes = np.array([patient.penumbra_level - 0.5 * width, patient.penumbra_level, patient.core_level, worst])
-    effect = 1.0 - stroke.reopened
-    depth = slab.depth + 0.08 * texture
-    # Depth in the ischaemia to loss of flow: none outside, 28 % at the penumbra's edge, more in the core.
-    drop = effect * np.interp(depth, nodes, [0.0, 0.28, stroke.core_flow_drop, 0.92])
-    # Blood that comes by detours is late before it is missing.
-    late = effect * np.interp(depth, nodes, [0.0, 5.0, stroke.delay_s, stroke.delay_s]) * np.exp(0.35 * detour)
-    pool = 1 + effect * (np.interp(depth, nodes, [1.0, 1.12, stroke.core_cbv, 0.3]) - 1)
-    cbf, cbv = cbf * (1 - drop), cbv * pool
-    return Haemodynamics(
-        cbf=cbf, cbv=cbv, mtt_s=60 * cbv / np.maximum(cbf, 0.5), delay_s=np.clip(delay + late, 0, None), drop=drop
-    )
-
-
 class Acquisition:
     """Scan one slab: the bolus, the residue function ``kind``, noise and movement are drawn first, then image by image.
 
@@ -127,7 +90,7 @@ class Acquisition:
 
     def __init__(self, patient: Patient, section: int, *, seed: int) -> None:
         self.patient, self.slab = patient, patient.slabs[section]
-        self.true = haemodynamics(patient, self.slab, seed=seed)
+        self._perfuse(seed)
         self.rng = rng = np.random.default_rng([seed, 9, patient.index, section])
         slab, tissues, protocol = self.slab, self.slab.tissues, patient.protocol
         static = static_hu(tissues) + tissues.fill(slab.signs.hu) * (tissues.gm + tissues.wm)
@@ -142,15 +105,40 @@ class Acquisition:
         self.sd_hu = patient.variety.noise * rng.uniform(4.0, 6.5) * np.sqrt(10.0 / protocol.spacing_mm[2]) ** 0.5
         self.path_px = drift(rng, protocol.frames, rng.uniform(0.1, 0.7))
 
+    def _perfuse(self, seed: int) -> None:
+        """Set the true perfusion of each voxel (n,) in ml/100 g/min, ml/100 g, s and s, and the share of flow lost."""
+        patient, tissues, signs, stroke = self.patient, self.slab.tissues, self.slab.signs, self.patient.stroke
+        rng = np.random.default_rng([seed, 10, patient.index])
+        gm, wm = (part.ravel()[tissues.inside] for part in (tissues.gm, tissues.wm))
+        scales_mm = (6.0, 10.0, 6.0, 8.0)
+        texture, timing, volume, detour = (SmoothField(rng, scale).at(tissues.head_mm) for scale in scales_mm)
+        health = rng.uniform(0.8, 1.15)
+        cbf = health * (_GREY[0] * gm + _WHITE[0] * wm) * np.exp(0.18 * texture) * signs.flow
+        cbv = (_GREY[1] * gm + _WHITE[1] * wm) * np.exp(0.10 * volume + 0.05 * texture) * signs.volume
+        delay = 0.3 + 0.5 * wm + 0.012 * np.clip(-30 - tissues.atlas_mm[:, 1], 0, 60) + 0.25 * timing + signs.delay_s
+        width = max(patient.core_level - patient.penumbra_level, 0.15)
+        worst = max(patient.worst_level, patient.core_level + 0.1)
+        nodes = np.array([patient.penumbra_level - 0.5 * width, patient.penumbra_level, patient.core_level, worst])
+        effect = 1.0 - stroke.reopened
+        depth = self.slab.depth + 0.08 * texture
+        # Depth in the ischaemia to loss of flow: none outside, 28 % at the penumbra's edge, more in the core.
+        drop = effect * np.interp(depth, nodes, [0.0, 0.28, stroke.core_flow_drop, 0.92])
+        # Blood that comes by detours is late before it is missing.
+        late = effect * np.interp(depth, nodes, [0.0, 5.0, stroke.delay_s, stroke.delay_s]) * np.exp(0.35 * detour)
+        pool = 1 + effect * (np.interp(depth, nodes, [1.0, 1.12, stroke.core_cbv, 0.3]) - 1)
+        self.cbf, self.cbv, self.drop = cbf * (1 - drop), cbv * pool, drop
+        self.mtt_s = 60 * self.cbv / np.maximum(self.cbf, 0.5)
+        self.delay_s = np.clip(delay + late, 0, None)
+
     def series(self) -> np.ndarray:
         """Return the contrast series (T, H, W, D) int16."""
-        protocol, tissues, true = self.patient.protocol, self.slab.tissues, self.true
+        protocol, tissues = self.patient.protocol, self.slab.tissues
         curves = TissueCurves(self.bolus, self.kind, np.arange(protocol.frames) * protocol.dt_s)
         artery, vein = (part.ravel()[tissues.inside] for part in (tissues.artery, tissues.vein))
-        rise = curves.tissue(true.cbf, true.mtt_s, true.delay_s)
-        late = np.clip(true.delay_s - 2.5, 0, None)
+        rise = curves.tissue(self.cbf, self.mtt_s, self.delay_s)
+        late = np.clip(self.delay_s - 2.5, 0, None)
         # Vessels behind the occlusion fill late and less.
-        rise += curves.vessel(artery * (1 - 0.6 * true.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
+        rise += curves.vessel(artery * (1 - 0.6 * self.drop), late) + curves.vessel(vein, np.full(vein.shape, 5.5))
         series = np.empty((protocol.frames, *self.slab.grid.shape), np.int16)
         for t in range(protocol.frames):
             frame = shift_image(self.static + tissues.fill(rise[:, t]), self.path_px[t])
@@ -166,9 +154,9 @@ class Acquisition:
 
     def plain_ct(self) -> np.ndarray:
         """Return the plain CT (H, W, D) int16."""
-        tissues, stroke, drop = self.slab.tissues, self.patient.stroke, self.true.drop
+        tissues, stroke = self.slab.tissues, self.patient.stroke
         # Water uptake lowers the CT by about half a HU an hour, where flow is lost for good.
-        oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
+        oedema = (0.5 + 0.45 * stroke.onset_h) * np.clip((self.drop - 0.35) / 0.5, 0, 1) * (1 - 0.5 * stroke.reopened)
         early = tissues.fill(oedema.astype(np.float32)) * (tissues.gm + tissues.wm)
         return self._record(self.static - early, self.rng.uniform(1.8, 3.0) * self.patient.variety.noise)
 
