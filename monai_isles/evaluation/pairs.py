@@ -78,16 +78,13 @@ def find_predictions(
     ``left_out`` takes the fault of every case without a mask, while another one has one.
     """
     paths, names = find_masks(pred_dir), {normalize("NFC", case.name): case.name for case in cases}
-    masks, bare = {names[name]: path for name, path in paths.items() if name in names}, dict[str, list[str]]()
+    bare = dict[str, list[str]]()
     for name in names:
         bare.setdefault(_bare(name), []).append(name)
-    extra = []
-    for name in sorted(set(paths) - set(names)):
-        own = names[alike[0]] if len(alike := bare.get(_bare(name), [])) == 1 else None
-        if own in masks:
-            raise refused("E-EVAL-07", where=own, found=f"{masks[own]} and {paths[name]}")
-        extra += [name] if own is None else []
-        masks |= {} if own is None else {own: paths[name]}
+    alike = {name: bare.get(_bare(name), []) for name in sorted(set(paths) - set(names))}
+    owners = names | {name: names[own[0]] for name, own in alike.items() if len(own) == 1}
+    masks = _by_name((owners[name], paths[name]) for name in [*names, *alike] if name in paths and name in owners)
+    extra = [name for name in alike if name not in owners]
     missing = [case.name for case in cases if case.name not in masks]
     if any(case.images for case in cases):  # a data folder, where nobody predicts a mask without images
         for case in [case for case in cases if not case.images and case.name in missing]:
