@@ -27,7 +27,7 @@ _WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
 _SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
 _HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
 _APART_MM, _LEAST_SHARED = 4.0, 0.2
-_BONE_HU, _CLOSED_MM, _LEAST_INTERIOR, _SOFT_HU = 150.0, 3.0, 0.2, (-20.0, 110.0)
+_BONE_HU, _CLOSED_MM, _LEAST_INTERIOR, _LEAST_BONE, _SOFT_HU = 150.0, 3.0, 0.2, 0.01, (-20.0, 110.0)
 _FEW_VOXELS = 2000  # no head: too few for its percentiles or its outline
 _LEAST_S = {"mtt": 1.5, "tmax": 1.0, "ttp": 2.0}  # that the 99th percentile of a living head reaches
 
@@ -122,15 +122,15 @@ def noise_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
 
 
 def mask_by_ct(images: Mapping[str, Any], *, case: str) -> tuple[dict[str, Any], list[Finding]]:
-    """Set maps (``Image``) to 0 outside the skull of the CT, with a remark, if they cover most of its air and bone.
+    """Set maps (``Image``) to 0 outside the skull of the CT, with a remark, if they cover most bone (or air without).
 
-    Else the noise there would count as brain. A skull with a gap above 6 mm encloses nothing: soft tissue is kept then.
+    Else noise, or a smoothed edge, is ischemic brain. In a skull with a gap above 6 mm soft tissue is kept instead.
     """
     ct, maps = images.get("ct"), {k: i for k, i in images.items() if k in MODALITIES and MODALITIES[k].perfusion_map}
     maps = {key: image for key, image in maps.items() if ct is not None and image.data.shape == ct.data.shape}
     if ct is None or not maps or ct.data.size < _FEW_VOXELS:
         return dict(images), []
-    dead = np.abs(ct.data) > -_TISSUE_HU
+    dead = bone if (bone := ct.data > -_TISSUE_HU).mean() > _LEAST_BONE else ct.data < _TISSUE_HU
     outside = np.count_nonzero(dead & np.any([image.data > 0 for image in maps.values()], axis=0))
     if outside <= 0.5 * np.count_nonzero(dead):
         return dict(images), []
@@ -140,9 +140,9 @@ def mask_by_ct(images: Mapping[str, Any], *, case: str) -> tuple[dict[str, Any],
         inside = ndimage.binary_fill_holes(skull)[steps:-steps, steps:-steps] & (image <= _BONE_HU)
         closed = inside.sum() >= _LEAST_INTERIOR * np.count_nonzero(image > _TISSUE_HU)
         brain[..., level] = inside if closed else (image > _SOFT_HU[0]) & (image < _SOFT_HU[1])
-    text = f"values in {outside} of {np.count_nonzero(dead)} voxels of air and bone"
-    masked = {key: replace(image, data=image.data * brain) for key, image in maps.items()}
-    return {**images, **masked}, [finding("E-VAL-20", WARNING, where=case, found=text)]
+    text = f"values in {outside} of {np.count_nonzero(dead)} voxels of {'bone' if dead is bone else 'air'}"
+    masked = {**images, **{key: replace(image, data=image.data * brain) for key, image in maps.items()}}
+    return masked, [finding("E-VAL-20", WARNING, where=case, found=text)]
 
 
 def _ends(data: np.ndarray) -> tuple[float, float]:

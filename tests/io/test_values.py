@@ -432,14 +432,15 @@ def test_times_divided_too_often_are_told(kind: str, healthy: float, lesion: flo
 
 
 @pytest.mark.parametrize("gap_mm", [0, 5, 60], ids=["closed", "suture", "craniectomy"])
-def test_maps_without_a_mask_are_0_outside_the_skull(gap_mm: int, write: Write) -> None:
-    """A skull of 40 to 46 mm around brain of 35 HU, scalp of 20 HU, air; flow everywhere."""
+@pytest.mark.parametrize("reach_mm", [47, 200], ids=["smoothed", "unmasked"])
+def test_maps_without_a_mask_are_0_outside_the_skull(reach_mm: int, gap_mm: int, write: Write) -> None:
+    """A skull of 40 to 46 mm around brain of 35 HU, scalp of 20 HU, air; flow beyond the skull, or everywhere."""
     x, y = np.meshgrid(np.arange(128) - 64.0, np.arange(128) - 64.0, indexing="ij")
     r = np.hypot(x, y)[..., None]
     ct = np.select(
         [r < 40, (r < 46) & ~((np.abs(y) < gap_mm / 2) & (x > 0))[..., None], r < 52], [35.0, 900.0, 20.0], -1000
     )
-    noise = np.random.default_rng(1).uniform(0.1, 9, ct.shape)
+    noise = np.random.default_rng(1).uniform(0.1, 9, ct.shape) * (r < reach_mm)
     arrays, upright = {"ct": ct, "cbf": noise, "cbv": noise / 9, "tmax": noise}, np.diag([1.0, 1.0, 5.0, 1.0])
     files = {key: write(data.astype(np.float32), f"{key}.nii", affine=upright) for key, data in arrays.items()}
     images = {key: read_image(path, kind=key) for key, path in files.items()}
