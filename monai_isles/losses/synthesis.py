@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
 from typing import Any, cast
 
 import torch
+from monai.losses import PatchAdversarialLoss
 from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
@@ -14,23 +14,15 @@ from torch.nn import functional as F
 from monai_isles.errors import refused
 from monai_isles.losses.stroke_segmentation import StrokeSegmentationLoss
 
-Verdicts = Tensor | Sequence["Verdicts"]
+_LEAST_SQUARES = PatchAdversarialLoss(no_activation_leastsq=True)
 
 
-def ls_loss(verdicts: Verdicts, goal: float = 1.0) -> Tensor:
-    """Return the mean of ``(D - goal)^2`` over every scale's verdict map, scales equal; goal 1 is the generator's.
+def discriminator_ls_loss(real: list[Tensor], fake: list[Tensor]) -> Tensor:
+    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, each a mean over every scale's map, scales equal.
 
-    Shapes: one map or a nest of maps, as ``monai.networks.nets.MultiScalePatchDiscriminator`` gives them; a scalar out.
-    Source: Mao 2017 (arXiv:1611.04076), equation (9) with a = 0, b = c = 1, without the factor 1/2.
+    Source: Mao 2017 (arXiv:1611.04076), equation (9) with a = 0, b = c = 1, by ``monai.losses.PatchAdversarialLoss``.
     """
-    if isinstance(verdicts, Tensor):
-        return ((verdicts.float() - goal) ** 2).mean()
-    return torch.stack([ls_loss(verdict, goal) for verdict in verdicts]).mean()
-
-
-def discriminator_ls_loss(real: Verdicts, fake: Verdicts) -> Tensor:
-    """Return half the sum of ``(D(real) - 1)^2`` and ``D(fake)^2``, as ``ls_loss`` averages them."""
-    return 0.5 * (ls_loss(real, 1.0) + ls_loss(fake, 0.0))
+    return 0.5 * (_LEAST_SQUARES(real, True, True) + _LEAST_SQUARES(fake, False, True))
 
 
 ENCODER_TRAININGS = ("joint", "fixed", "true_dwi", "segmentation")
@@ -115,7 +107,8 @@ class SynthesisLoss(nn.Module):
             if torch.is_grad_enabled():
                 parts += self._encoder_lesson(truth, lesion)
         if self.discriminator is not None:
-            parts.append(self.gan_weight * ls_loss(verdicts(self.discriminator, image, condition)))
+            judged = verdicts(self.discriminator, image, condition)
+            parts.append(self.gan_weight * _LEAST_SQUARES(judged, target_is_real=True, for_discriminator=False))
         return sum(parts[1:], start=parts[0])
 
     def _pixels(self, image: Tensor, truth: Tensor, weight: Tensor | None) -> Tensor:
@@ -158,13 +151,14 @@ def _require_network(network: nn.Module | None, kind: str, needed: bool, name: s
     return network if needed else None
 
 
-def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) -> Verdicts:
-    """Return the verdict maps on an image, after ``condition`` if the discriminator has channels for it."""
+def verdicts(discriminator: nn.Module, image: Tensor, condition: Tensor | None) -> list[Tensor]:
+    """Return the verdict map of each scale, after ``condition`` if the discriminator has channels for it."""
     channels = getattr(getattr(discriminator, "module", discriminator), "in_channels", image.shape[1])
     if condition is not None and channels > image.shape[1]:
         image = torch.cat([condition.to(image.dtype), image], dim=1)
     result = discriminator(image)
-    return result[0] if isinstance(result, tuple) else result
+    result = result[0] if isinstance(result, tuple) else result  # MONAI's returns features beside the maps
+    return [scores.float() for scores in ([result] if isinstance(result, Tensor) else result)]
 
 
 PARTS = ("segmenter", "generator", "extractor")
