@@ -12,7 +12,6 @@ from torch import Tensor, nn
 from monai_isles.errors import refused
 from monai_isles.inference.cpu.folded_res_unet import FoldedResUNet
 from monai_isles.networks.asymmetric_res_unet import AsymmetricResUNet
-from monai_isles.networks.blocks import PredictionDropout
 
 _OPTIONS: dict[str, str | int | bool | Callable[..., Any]] = {"freezing": True}
 
@@ -39,7 +38,6 @@ class CompiledParts(CompiledWhole):
     def __init__(self, network: FoldedResUNet, windows: int) -> None:
         super().__init__(network, windows)
         self.products = network.products
-        self.sites = [module for module in network.modules() if isinstance(module, PredictionDropout)]
         self._fixed = torch.compile(network.fixed_part, dynamic=False, options=_OPTIONS)
         self._noisy = torch.compile(network.noisy_part, dynamic=False, options=_OPTIONS)
 
@@ -50,7 +48,7 @@ class CompiledParts(CompiledWhole):
     # Repeated for every dropout pass, so compiled separately.
     def noisy_part(self, x: Tensor, skips: list[Tensor]) -> Tensor:
         """Run the rest with the masks of the sites as arguments: a compiled network would keep the first ones."""
-        masks: list[Any] = [site.mask for site in self.sites if site.active]
+        masks: list[Any] = [site.mask for site in self.network.sites if site.active]
         return (self._noisy if len(x) == self.windows else self.network.noisy_part)(x, skips, masks)
 
 

@@ -157,7 +157,6 @@ class FoldedResidualBlock(nn.Module):
     def __init__(self, block: ResidualBlock) -> None:
         super().__init__()
         layers: list[Any] = [part for part in block.path if isinstance(part, nn.Sequential)]
-        self.site = PredictionDropout() if isinstance(block.path[0], PredictionDropout) else None
         head = fold_preactivated(layers[0])
         for norm, prelu, conv in layers[1:]:
             scale, shift = affine_of(norm)
@@ -167,13 +166,22 @@ class FoldedResidualBlock(nn.Module):
             before.weight.copy_((before.weight * spread).detach())
             before.bias.copy_((before.bias * scale + shift).detach())
             head.extend([RowPReLU(prelu.weight), LaneConv(conv)])
-        self.path = head
+        sites = [PredictionDropout() for part in block.path if isinstance(part, PredictionDropout)]
+        self.path = nn.Sequential(*sites, *head)
 
-    def forward(self, x: Tensor, mask: Tensor | None = None) -> Tensor:
-        """Run the block; ``mask`` is the dropout mask of the site, if any."""
-        if mask is not None and self.site is not None:
-            return self.path(self.site.apply_mask(x, mask)).add_(x)
-        return self.path(x if self.site is None else self.site(x)).add_(x)
+    def forward(self, x: Tensor) -> Tensor:
+        return self.path(x).add_(x)
+
+
+class GrowIn(nn.Module):
+    """Run a transposed convolution in the type of its weights; input and output keep theirs."""
+
+    def __init__(self, conv: nn.Module) -> None:
+        super().__init__()
+        self.conv = copy.deepcopy(conv)
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.conv(x.to(cast(Tensor, self.conv.weight).dtype)).to(x.dtype)
 
 
 def fold_down(down: Down) -> Down:
@@ -183,7 +191,7 @@ def fold_down(down: Down) -> Down:
     return folded
 
 
-class FoldedResUNet(nn.Module):
+class FoldedResUNet(AsymmetricResUNet):
     """Run a trained ``AsymmetricResUNet`` fast on a CPU; results are equal up to float rounding.
 
     Batch norms are folded into the convolutions before them if no other layer reads the value between; the others are
@@ -198,22 +206,22 @@ class FoldedResUNet(nn.Module):
     """
 
     def __init__(self, network: AsymmetricResUNet, products: torch.dtype = torch.float32) -> None:
-        super().__init__()
+        nn.Module.__init__(self)  # the layers are those of ``network``, folded
         self.products, self.divisor, self.fixed_levels = products, network.divisor, network.fixed_levels
         flat = isinstance(network.first, nn.Conv2d)
         self.memory_format = torch.channels_last if flat else torch.channels_last_3d
-        self.check_size = network._check_size
         self.first = LaneConv(cast(nn.Conv2d, network.first))
         blocks = cast(Iterable[ResidualBlock], network.encoder)
         self.encoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
         self.down = nn.ModuleList(fold_down(down) for down in cast(Iterable[Down], network.down))
-        self.up = nn.ModuleList(copy.deepcopy(up) for up in network.up)
+        self.up = nn.ModuleList(GrowIn(up) for up in network.up)
         blocks = cast(Iterable[ResidualBlock], network.decoder)
         self.decoder = nn.ModuleList(FoldedResidualBlock(block) for block in blocks)
         self.last = LaneConv(cast(nn.Conv2d, network.last))
         for module in self._products_of(network.fixed_levels):
             module.to(products)
         self.up.to(memory_format=self.memory_format)  # type: ignore[call-overload]
+        self.sites: list[Any] = [module for module in self.modules() if isinstance(module, PredictionDropout)]
         self.requires_grad_(False).eval()
 
     def _products_of(self, fixed_levels: int) -> list[nn.Module]:
@@ -224,26 +232,11 @@ class FoldedResUNet(nn.Module):
         thin = [m for m in lanes[1] if m.weight.shape[0] < 32]
         return [*self.up, *(m for m in lanes[0] if not any(m is item for item in thin))]
 
-    def forward(self, x: Tensor) -> Tensor:
-        return self.noisy_part(*self.fixed_part(x))
-
     def fixed_part(self, x: Tensor) -> tuple[Tensor, list[Tensor]]:
-        """Run the levels above the first site of prediction dropout."""
-        self.check_size(x)
-        x = self.first(x.float().contiguous(memory_format=self.memory_format))
-        skips: list[Tensor] = []
-        for block, down in zip(self.encoder[: self.fixed_levels], self.down[: self.fixed_levels], strict=True):
-            skips.append(block(x))
-            x = down(skips[-1])
-        return x, skips
+        return super().fixed_part(x.float().contiguous(memory_format=self.memory_format))
 
     def noisy_part(self, x: Tensor, skips: list[Tensor], masks: Sequence[Tensor] = ()) -> Tensor:
-        """Run the rest on the result of ``fixed_part``; ``masks`` are those of the sites, in their order."""
-        skips, left = list(skips), list(masks)
-        for level, block in enumerate(self.encoder[self.fixed_levels :], self.fixed_levels):
-            skips.append(block(x, left.pop(0) if left else None))
-            x = self.down[level](skips[-1]) if level < len(self.down) else skips.pop()
-        for grow, block in zip(self.up, self.decoder, strict=True):
-            grown = grow(x.to(self.products)).to(x.dtype)
-            x = block(grown.add_(skips.pop()), left.pop(0) if left else None)
-        return self.last(x)
+        """Run the rest on the result of ``fixed_part``; ``masks`` replace those of the sites, in their order."""
+        for site, mask in zip(self.sites, masks, strict=False):
+            site.mask = mask
+        return super().noisy_part(x, skips)
