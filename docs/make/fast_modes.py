@@ -1,7 +1,7 @@
 """What the fast modes of ``bundles/clerigues`` cost on simulated scans that its network never saw: Dice against step.
 
 ``python docs/make/fast_modes.py`` writes ``docs/tables/fast_modes.csv`` and ``docs/figures/fast_modes.png``. Every mode
-predicts the same middle slices of the same scans; its mask is held against that of the paper's step and against the
+predicts the same middle slices of the same scans; its mask is held against that of the default step and against the
 truth. The seconds are processor time of the windows alone, the parts that all modes share left out.
 """
 
@@ -102,9 +102,7 @@ def figure(rows: Sequence[dict[str, object]], path: Path) -> None:
 
     canvas, axes = plt.subplots(figsize=(7.2, 3.8), layout="constrained")
     speed = [row["times_faster"] for row in rows]
-    for n, (key, label) in enumerate(
-        [("dice_to_first", "to the mask of the paper's step"), ("dice_to_truth", "to the truth")]
-    ):
+    for n, (key, label) in enumerate([("dice_to_first", "to the mask of step 3"), ("dice_to_truth", "to the truth")]):
         axes.plot(speed, [row[key] for row in rows], MARKERS[n], color=SERIES[n], label=label)
     for row in rows:
         axes.annotate(
