@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial
 from operator import methodcaller
@@ -17,6 +18,7 @@ from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed_record, is_spread, load_in_process
 from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetch_entry
+from monai_isles.errors import IslesError, refused
 from monai_isles.inference import outputs
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
@@ -73,7 +75,7 @@ def predict(
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = find(**case_keys(config), strict=strict)
+    entries, left = found_entries(find, bundle, strict=strict)
     if bids:
         outputs.require_bids_names(entries, str(out))
     after = partial(publish_page, out.absolute()) if report else None
@@ -93,6 +95,27 @@ def predict(
             publish_studies(out, record, bundle.metadata.get("references") or ())
         held.finish(record)
     return record
+
+
+def found_entries(find: Find, bundle: Bundle, **options: Any) -> tuple[list[dict[str, object]], dict[str, Record]]:
+    """Find the cases for a bundle; if images are missing, name the overlays of the bundle that read those given."""
+    try:
+        return find(**case_keys(bundle.config("inference")), **options)
+    except IslesError as error:
+        names = sorted(path.name for path in bundle.root.glob("*.json")) if error.code == "E-LIST-02" else ()
+        if not (fitting := [name for name in names if _reads(bundle, name, find)]):
+            raise
+        fix = f"give --overlay {' or '.join(fitting)}, or add the missing image"
+        raise refused("E-LIST-02", where=error.where, found=error.found, fix=fix) from error
+
+
+def _reads(bundle: Bundle, name: str, find: Find) -> bool:
+    """Return whether every case holds the images of an overlay of the bundle that is not in use."""
+    if name not in bundle.overlays and "modalities" in bundle.overlay(name):
+        with suppress(IslesError):
+            find(**case_keys(Bundle(bundle.root, (name,)).config("inference")), strict=True)
+            return True
+    return False
 
 
 def prediction_record(kind: str, predictor: Predictor, cases: Mapping[str, Record]) -> dict[str, Any]:

@@ -12,7 +12,6 @@ from monai.data import MetaTensor
 from monai.transforms import LoadImaged
 
 from monai_isles.bundle.bundle import Bundle
-from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import HERE, Record, Task
 from monai_isles.data.study import find_studies, read_study
@@ -26,7 +25,7 @@ from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import LABEL
 from monai_isles.transforms.grid import SameGridd
 from monai_isles.workflows.perfusion import run_studies
-from monai_isles.workflows.predict import Find, is_predicted, prediction_record, prediction_stamp
+from monai_isles.workflows.predict import Find, found_entries, is_predicted, prediction_record, prediction_stamp
 from monai_isles.workflows.predict_series import require_given
 
 _READS = (LoadVerifiedd, LoadImaged, SameGridd)
@@ -40,7 +39,7 @@ def rehearse(find: Find, out: Path, *, bundle: Bundle, choices: Choices = UNCHAN
     """
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
-    entries, left = find(**case_keys(config), fetch=True)
+    entries, left = found_entries(find, bundle, fetch=True)
     predictor = load_predictor(bundle, out, weights=choices.weights, device=choices.device, changes=changes)
     judge_folder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries])
 

@@ -256,3 +256,20 @@ def test_a_head_that_does_not_match_its_mirror_is_predicted_with_a_remark(
     assert "mirrored across the middle of the head" in cut["remarks"][-1]
     page = (tmp_path / "out/half/report.html").read_text(encoding="utf-8")
     assert "E-REG-03: the head does not match its mirror image" in page
+
+
+@pytest.mark.parametrize("words", [[], ["--dry-run"]])
+def test_images_that_an_overlay_of_the_bundle_reads_are_answered_by_its_name(
+    tmp_path: Path, words: list[str], capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "data").mkdir()
+    for key in ("dwi", "adc"):
+        image = nibabel.Nifti1Image(np.arange(64, dtype=np.float32).reshape(4, 4, 4), np.eye(4))
+        nibabel.save(image, tmp_path / "data" / f"p1_{key}.nii")
+    bundle = str(BUNDLE.parent / "clerigues_mri")
+    asked = ["predict", str(tmp_path / "data"), "--bundle", bundle, "--out", str(tmp_path / "out"), *words]
+    assert main(asked) == 4
+    error = capsys.readouterr().err
+    assert "E-LIST-02" in error and "fix   give --overlay dwi_adc.json, or add the missing image" in error
+    (tmp_path / "data/p1_adc.nii").unlink()  # no overlay reads a DWI alone
+    assert main(asked) == 4 and "--overlay" not in capsys.readouterr().err
