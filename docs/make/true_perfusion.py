@@ -40,8 +40,8 @@ def case_with_truth(
     wanted = plan(number, seed=seed, max_slices=max_slices)[-1]
     patient = make_patient(wanted.index, seed=seed)
     protocol, acquired = patient.protocol, Acquisition(patient, wanted.slab, seed=seed)
-    tissues, true = acquired.slab.tissues, acquired.true
-    maps = {"cbf": true.cbf, "cbv": true.cbv, "mtt": true.mtt_s, "delay": true.delay_s}
+    tissues = acquired.slab.tissues
+    maps = {"cbf": acquired.cbf, "cbv": acquired.cbv, "mtt": acquired.mtt_s, "delay": acquired.delay_s}
     filled: dict[str, Any] = {name: tissues.fill(values.astype(np.float32)) for name, values in maps.items()}
     truth = TruePerfusion(
         **filled,
