@@ -10,6 +10,7 @@ import resource
 import signal
 import sys
 import tempfile
+import threading
 import time
 import traceback
 import warnings
@@ -144,6 +145,8 @@ def _be_child(
         _take_limits(memory_mb, file_bytes)
         if "torch" in sys.modules:  # its pool is made anew by the first thread that asks: not by two at once
             sys.modules["torch"].set_num_threads(1)
+        if "tqdm" in sys.modules:  # its lock is shared between processes: a killed child that held it would stop all
+            sys.modules["tqdm"].tqdm.set_lock(threading.RLock())
         code = _called(function, args)
     except BaseException:
         traceback.print_exc()
