@@ -135,6 +135,7 @@ def make_plan(
     files = [source.file(name) for name in (TRAIN, INFERENCE, *(name for name in source.overlays if "." in name))]
     configs = {path.name: sha256_of(path) for path in files}
     configs |= {name: digest_of(source.overlay(name)) for name in source.overlays if "." not in name}
+    listing = {key: value for key, value in content.items() if key != "left_out"}  # its reasons hold paths
     plan = Plan(
         bundle=str(source.root),
         dataset_dir=str(root),
@@ -147,7 +148,7 @@ def make_plan(
         max_epochs=int(config["max_epochs"]),
         data_name=str(content.get("name") or root.name),
         simulated=bool(content.get("simulated")),
-        fingerprints={"configs": configs, "data_list": digest_of(content), "inputs": inputs},
+        fingerprints={"configs": configs, "data_list": digest_of(listing), "inputs": inputs},
         left_out={item.case or item.where: str(as_error(item)) for item in left},
     )
     return plan, content
@@ -158,7 +159,9 @@ def require_same_plan(plan: Plan, out: Path) -> None:
     before = read_plan(out)
     if before is None:
         return
-    now, then = ({k: v for k, v in p.record().items() if k not in ("bundle", "dataset_dir")} for p in (plan, before))
+    # of cases left out the names alone: the reasons hold paths
+    records = (p.record() | {"left_out": sorted(p.left_out)} for p in (plan, before))
+    now, then = ({k: v for k, v in record.items() if k not in ("bundle", "dataset_dir")} for record in records)
     changed = list(_differences(then, now))
     if changed:
         more = f"; and {len(changed) - 6} more" if len(changed) > 6 else ""

@@ -180,12 +180,13 @@ class Checkpoints:
             self._load_initial_weights()
             return 0
         self._require_same_settings(state["settings"], path)
-        loader = getattr(engine, "data_loader", None) if self.force else None
+        # another number of processes, or forced settings, share an epoch's batches differently
+        loader = getattr(engine, "data_loader", None)
         length = state["epoch_length"] if loader is None else len(loader)
         done = int(state.get("iteration", 0)) if length == state["epoch_length"] else 0
         self._restore(state)
-        if "scaler" in state:  # MONAI makes it as the run begins
-            engine.add_event_handler(Events.STARTED, lambda: engine.scaler.load_state_dict(state["scaler"]))  # type: ignore[attr-defined]
+        if "scaler" in state:  # of a GPU; MONAI makes it as the run begins
+            engine.add_event_handler(Events.STARTED, lambda: _load_scaler(engine, state["scaler"]))
         if state["epoch"] >= engine.state.max_epochs or (state.get("ended", False) and not self.force):
             # Nothing is left but the record; ignite would start the run again.
             def end() -> None:
@@ -286,7 +287,7 @@ class Checkpoints:
         }
         if torch.cuda.is_available():
             state["random_cuda"] = torch.cuda.get_rng_state()
-        if (scaler := getattr(engine, "scaler", None)) is not None:  # none in a training in 32 bits
+        if (scaler := getattr(engine, "scaler", None)) is not None:
             state["scaler"] = scaler.state_dict()
         publish_state(self.folder / f"checkpoint-{name}.pt", state)
         for old in sorted(self.folder.glob("checkpoint-*.pt"))[:-_KEPT]:
@@ -300,6 +301,11 @@ class Checkpoints:
         outcome = f"{engine.state.epoch} epochs, {result}"
         finish_training(self._held, outcome, self.loaders, self.settings)
         self._held.__exit__(None, None, None)
+
+
+def _load_scaler(engine: Engine, state: dict[str, Any]) -> None:
+    if (scaler := getattr(engine, "scaler", None)) is not None:  # none in a training in 32 bits
+        scaler.load_state_dict(state)
 
 
 def finish_training(held: RunFolder, outcome: str, sources: Sequence[object], settings: Mapping[str, str]) -> None:

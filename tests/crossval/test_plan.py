@@ -194,6 +194,20 @@ def test_a_case_with_a_missing_file_is_left_out_of_plan_and_list_and_strict_refu
         make_plan("clerigues", data_list=listed, dataset_dir=data, strict=True)
 
 
+@pytest.mark.parametrize("given", [True, False], ids=["list-given", "list-made"])
+def test_data_with_a_case_left_out_can_be_moved(given: bool, phantom_folder: Path, tmp_path: Path) -> None:
+    here, there = Path(shutil.copytree(phantom_folder, tmp_path / "here")), tmp_path / "there"
+    publish_json(tmp_path / "list.json", make_datalist(here, folds=2))
+    chosen = {"data_list": tmp_path / "list.json"} if given else {"folds": 2}
+    fault = next((here / "TRAINING/case_2").glob("*.OT.*/*.nii"))
+    fault.unlink() if given else fault.write_bytes(b"no image")
+    first, _ = make_plan("clerigues", dataset_dir=here, **chosen)
+    assert str(here) in first.left_out["case_2"]
+    publish_json(tmp_path / "run/crossval.json", first.record())
+    here.rename(there)
+    require_same_plan(make_plan("clerigues", dataset_dir=there, **chosen)[0], tmp_path / "run")
+
+
 def test_a_fold_of_which_no_case_is_left_is_neither_trained_nor_scored(plan: Callable[..., Plan]) -> None:
     def lose(entries: list[dict]) -> None:
         spread(entries)

@@ -80,6 +80,16 @@ def test_a_resume_with_another_setting_is_refused_and_shows_the_difference(small
         run.checkpoints.resume(run.trainer)
 
 
+def test_a_run_begun_on_two_gpus_in_16_bits_goes_on_alone_in_32(small_run: Build) -> None:
+    interrupt(small_run(epochs=3), epoch=1)
+    run = small_run(epochs=3)
+    saved = run.folder / "checkpoint-0001.pt"
+    publish_state(saved, {**load_state(saved), "epoch_length": 2, "scaler": {"scale": 65536.0}})
+    assert len(run.loader) == 3 and run.checkpoints.resume(run.trainer) == 1
+    run.trainer.run()
+    assert run.trainer.state.epoch_length == 3 and run.trainer.state.iteration == 9
+
+
 def test_a_metric_that_the_validation_lacks_is_refused_with_those_it_has(small_run: Build) -> None:
     run = small_run(epochs=1)
     run.checkpoints.metric = "val_dice"
