@@ -10,10 +10,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from monai_isles.bundle.bundle import TRAINED
 from monai_isles.data import find_inputs
+from monai_isles.inference.ischaemia import brain_facts
 from monai_isles.io import publish_json, read_image
 from monai_isles.modalities import PERFUSION_MAPS
-from monai_isles.workflows.perfusion import TRAINED, brain_facts
 
 
 def main(argv: Sequence[str] | None = None) -> None:

@@ -30,7 +30,8 @@ Use = Literal["train", "inference"]
 TRAIN, INFERENCE, METADATA, PAPER = "train.json", "inference.json", "metadata.json", "paper.json"
 WEIGHTS = "models/model.pt"
 OWNED = ("bundle_root", "output_dir", "dataset_dir", "data_list", "section", "weights", "fold", "held_out")
-OF_WEIGHTS, OTHER_WEIGHTS = ("eval_metrics", "training_intensities"), "other_weights"
+TRAINED = "training_intensities"
+OF_WEIGHTS, OTHER_WEIGHTS = ("eval_metrics", TRAINED), "other_weights"
 _PROGRAMS = ("initialize", "run", "training", "finalize")
 _CONFIGS, _NOT_RUN = (".json", ".yaml", ".yml"), (METADATA, "data_list.json")
 

@@ -5,12 +5,13 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.findings import refuse
+from monai_isles.io.findings import WARNING, finding, refuse
 from monai_isles.io.read import read_image, require_same_grid
 from monai_isles.io.values import mask_by_ct
 from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
@@ -25,7 +26,36 @@ from monai_isles.perfusion.thresholds import (
 from monai_isles.transforms.grid import onto_first
 from monai_isles.transforms.registration import split_head
 
+Trained = Mapping[str, Mapping[str, Sequence[float]]]  # smallest and largest facts of the training cases, by modality
+UNKNOWN: Trained = MappingProxyType({})
 CUTS = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
+
+
+def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
+    """Return the median and the 99th percentile in the brain. Shapes: (H, W, D) both; units of the image."""
+    inside = image[brain]
+    low, high = np.percentile(inside, [50, 99]) if inside.size else (0.0, 0.0)
+    return {"median": float(low), "p99": float(high)}
+
+
+def unseen_intensities(images: Mapping[str, np.ndarray], brain: np.ndarray, trained: Trained) -> list[str]:
+    """Return a sentence on every image that differs from the training images.
+
+    The median and the 99th percentile in the brain are compared with their smallest and largest value among the
+    training cases (``training_intensities`` of the metadata), with a tenth of that span allowed beyond either end.
+
+    Shapes: images, by modality key, and ``brain`` (H, W, D).
+    """
+    texts = []
+    for key in [key for key in images if key in trained]:
+        facts = brain_facts(images[key], brain)
+        for name, words in (("median", "median"), ("p99", "99th percentile")):
+            low, high = map(float, trained[key][name])
+            room = 0.1 * (high - low)
+            if not low - room <= facts[name] <= high + room:
+                span = f"{low:.4g} to {high:.4g} in the training cases"
+                texts.append(f"{key}: {words} {facts[name]:.4g} in the brain, {span}")
+    return texts
 
 
 @dataclass(frozen=True)
@@ -52,12 +82,17 @@ class PerfusionCase:
 
 
 def read_perfusion_case(
-    entry: Mapping[str, Any], *, maps: Sequence[str] = PERFUSION_MAPS, need_label: bool = False
+    entry: Mapping[str, Any],
+    *,
+    maps: Sequence[str] = PERFUSION_MAPS,
+    need_label: bool = False,
+    trained: Trained = UNKNOWN,
 ) -> PerfusionCase:
     """Read the maps of one case, find the brain, the two sides and the healthy one.
 
     Brain is where the sum of the maps is above zero. The sides come from the CT's mirror image (``mirror``) or, without
-    one, from the brain's centre column (``centroid``). CBF and Tmax must be among ``maps``.
+    one, from the brain's centre column (``centroid``). CBF and Tmax must be among ``maps``. Images unlike those of
+    ``trained`` are remarked.
 
     Source: brain mask of Clerigues 2019, doi:10.1016/j.compbiomed.2019.103487.
     """
@@ -73,6 +108,8 @@ def read_perfusion_case(
     images, remarks = mask_by_ct(images, case=name)
     refuse(remarks)
     brain = np.sum([images[key].data for key in maps], axis=0) > 0
+    unseen = unseen_intensities({key: images[key].data for key in images if key in trained}, brain, trained)
+    refuse(finding("E-VAL-21", WARNING, where=name, found=text) for text in unseen)
     cbf, tmax_s = images["cbf"], images["tmax"].data
     left, midline = split_head(images["ct"].data if "ct" in images else None, brain, cbf.spacing_mm, where=name)
     reference, label = contralateral_side(tmax_s, brain, left), images[LABEL].data > 0 if need_label else None
@@ -82,23 +119,27 @@ def read_perfusion_case(
     )
 
 
-def case_ischaemia(entry: Mapping[str, Any], cuts: Mapping[str, Any] = CUTS) -> tuple[Ischaemia, str] | None:
+def case_ischaemia(
+    entry: Mapping[str, Any], cuts: Mapping[str, Any] = CUTS, trained: Trained = UNKNOWN
+) -> tuple[Ischaemia, str] | None:
     """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax."""
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
-    case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)])
+    case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)], trained=trained)
     sides: dict[str, Any] = {"contralateral": case.reference, "left": case.left}
     return ischaemia(case.cbf, case.tmax_s, case.brain, case.spacing_mm, **cuts, **sides, cbv=case.cbv), case.midline
 
 
-def perfusion_block(entry: Mapping[str, object], settings: Mapping[str, Any] | None = None) -> dict[str, object] | None:
+def perfusion_block(
+    entry: Mapping[str, object], settings: Mapping[str, Any] | None = None, trained: Trained = UNKNOWN
+) -> dict[str, object] | None:
     """Return ``perfusion`` of ``result.json``: ``Ischaemia.record``, the cuts and ``midline``; None without the maps.
 
     If the rules cannot be applied, the block holds the reason as ``not_computed``; the network's result is kept.
     """
     cuts = CUTS | {name: float(value) for name, value in (settings or {}).items() if name in CUTS}
     try:
-        result = case_ischaemia(entry, cuts)
+        result = case_ischaemia(entry, cuts, trained)
     except IslesError as error:
         return {"not_computed": f"{error.code}: {error.fault} ({error.found})", **cuts}
     return None if result is None else {**result[0].record(), **cuts, "midline": result[1]}

@@ -15,10 +15,11 @@ from monai.data import MetaTensor
 from monai.utils import convert_to_dst_type
 from torch import Tensor, nn
 
-from monai_isles.bundle.bundle import Bundle, verbatim
+from monai_isles.bundle.bundle import TRAINED, Bundle, verbatim
 from monai_isles.cohort.task import FAULTS
 from monai_isles.errors import IslesError, refused
 from monai_isles.inference.calibrated import UNCALIBRATED, Calibration
+from monai_isles.inference.ischaemia import Trained
 from monai_isles.inference.windows import CaseInferer
 from monai_isles.io.findings import say_once
 from monai_isles.io.payload import sha256_of
@@ -144,6 +145,7 @@ class Predictor:
         weights: SHA-256 by path, one per network; empty for a rule without weights.
         settings: current values of those of ``SETTINGS`` and of the bundle's own ``settings`` that it has.
         calibration: of the bundle's own weights.
+        trained: what the images were like that the weights were trained on (``unseen_intensities``); empty if unknown.
 
     >>> predictor = load_predictor("threshold", Path("results"))
     >>> predictor.modalities, predictor.settings["core_rcbf"]
@@ -160,6 +162,7 @@ class Predictor:
     weights: dict[str, str]
     settings: dict[str, object] = field(default_factory=dict)
     calibration: Calibration = UNCALIBRATED
+    trained: Trained = field(default_factory=dict)
 
     def predict(self, entry: Mapping[str, object]) -> Mapping[str, Any]:
         """Predict one case: return the maps on the input's grid, and write them as the bundle's config says."""
@@ -236,18 +239,21 @@ def load_predictor(
     own = parser["settings"] if "settings" in parser else []  # ids of this bundle that affect a result
     # A size in voxels, as of ``--min-size``, replaces the one in ml.
     used = [name for name in SETTINGS if name != "min_cluster_ml" or parser.get("min_size_vox") is None]
+    networks = [_network(parser, path, stated, config) for path in several]
+    sums = {str(path.absolute()): sha256_of(path) for path in paths}
     return Predictor(
         bundle=bundle.name,
-        networks=[_network(parser, path, stated, config) for path in several],
+        networks=networks,
         preprocessing=parser.get_parsed_content("preprocessing"),
         inferer=parser.get_parsed_content("inferer"),
         postprocessing=parser.get_parsed_content("postprocessing"),
         modalities=parser["modalities"],
         device=parser.get_parsed_content("device"),
-        weights={str(path.absolute()): sha256_of(path) for path in paths},
+        weights=sums,
         settings={name: parser[name] for name in (*used, *own) if name in parser}
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
         calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
+        trained=bundle.metadata_of(list(sums.values())).get(TRAINED) or {},
     )
 
 

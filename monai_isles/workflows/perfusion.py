@@ -13,13 +13,14 @@ import numpy as np
 import torch
 
 from monai_isles import __version__
-from monai_isles.bundle.bundle import OTHER_WEIGHTS
+from monai_isles.bundle.bundle import OTHER_WEIGHTS, TRAINED
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
 from monai_isles.data.study import StudyFiles, StudyImages, find_studies, read_study, studies_of, study_places
 from monai_isles.dicom.header import read_words
 from monai_isles.errors import refused
+from monai_isles.inference.ischaemia import brain_facts, unseen_intensities
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish, publish_csv, publish_image, publish_json
@@ -35,7 +36,7 @@ from monai_isles.transforms.registration import split_head
 
 MAPS = (*MEASURED_MAPS, "rcbf")
 MASKS = ("core", "hypoperfused")
-RECORD, TABLE, TRAINED = "perfusion.json", "per_case.csv", "training_intensities"
+RECORD, TABLE = "perfusion.json", "per_case.csv"
 _MEAN_CT = "mean before the bolus, HU"
 _NAMED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0
@@ -323,39 +324,22 @@ def _publish_series(path: Path, prepared: PreparedSeries, like: Image) -> None:
     publish(path, lambda tmp: nibabel.save(image, tmp))
 
 
-def brain_facts(image: np.ndarray, brain: np.ndarray) -> dict[str, float]:
-    """Return the median and the 99th percentile in the brain. Shapes: (H, W, D) both; units of the image."""
-    inside = image[brain]
-    low, high = np.percentile(inside, [50, 99]) if inside.size else (0.0, 0.0)
-    return {"median": float(low), "p99": float(high)}
-
-
 def intensity_flags(images: Mapping[str, np.ndarray], brain: np.ndarray, metadata: Mapping[str, Any]) -> list[Flag]:
     """Return a remark on every image that differs from the training images.
 
-    The median and the 99th percentile in the brain are compared with their smallest and largest value among the
-    training cases (``training_intensities`` of the metadata), with a tenth of that span allowed beyond either end;
-    without them with the bundle's stated range of values.
+    They are compared with those of the training cases (``unseen_intensities``), without them with the bundle's stated
+    range of values.
 
     Shapes: images, by modality key, and ``brain`` (H, W, D).
     """
-    trained, stated = metadata.get(TRAINED), metadata.get("modalities") or {}
+    trained, stated = metadata.get(TRAINED) or {}, metadata.get("modalities") or {}
     if not trained and not stated:
         return [Flag("unseen-intensities", "info", "the bundle does not say what intensities it was trained on")]
     other = "the weights are not those that the bundle describes: what maps and intensities they know is not stated"
     flags = [Flag("unseen-intensities", "info", other)] if metadata.get(OTHER_WEIGHTS) else []
-    texts = []
-    for key, image in images.items():
-        result = brain_facts(image, brain)
-        if trained and key in trained:
-            for name, words in (("median", "median"), ("p99", "99th percentile")):
-                low, high = map(float, trained[key][name])
-                room = 0.1 * (high - low)
-                if not low - room <= result[name] <= high + room:
-                    span = f"{low:.4g} to {high:.4g} in the training cases"
-                    texts.append(f"{key}: {words} {result[name]:.4g} in the brain, {span}")
-        elif result["p99"] > (limit := float(stated.get(key, {}).get("typical_max_in_brain", "inf"))):
-            texts.append(
-                f"{key}: 99th percentile {result['p99']:.4g} in the brain, the bundle states at most {limit:g}"
-            )
+    texts = unseen_intensities(images, brain, trained)
+    for key in [key for key in images if key not in trained]:
+        limit = float(stated.get(key, {}).get("typical_max_in_brain", "inf"))
+        if (top := brain_facts(images[key], brain)["p99"]) > limit:
+            texts.append(f"{key}: 99th percentile {top:.4g} in the brain, the bundle states at most {limit:g}")
     return flags + [Flag("unseen-intensities", "warning", text) for text in texts]

@@ -281,10 +281,11 @@ class _Staged:
         measured |= outputs.registration_numbers(self.data) | outputs.stage_numbers(self.data)
         seconds = round(self.seconds + time.monotonic() - started, 2)
         mirrored = (self.data.get("mirror") or {}).get("remark")
-        remarks = [*remark_lines(self.remarks), *([str(mirrored)] if mirrored else [])]
+        with collect_remarks() as told:
+            block = perfusion_block(self.entry, self.predictor.settings, self.predictor.trained)
+        remarks = [*dict.fromkeys(remark_lines(self.remarks + told)), *([str(mirrored)] if mirrored else [])]
         text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
         result = self.stamp | measured | text
-        block = perfusion_block(self.entry, self.predictor.settings)
         result |= {} if block is None else {"perfusion": block}
         _remove_former(self.folder, maps, page=self.after is not None)
         if self.after is not None:

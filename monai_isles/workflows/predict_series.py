@@ -241,7 +241,7 @@ def process_study(
     optional: Sequence[str], entropy: bool,
 ) -> Record:  # fmt: skip
     """Process the study of a task with the given predictor, or with the one cached in this process."""
-    predictor = predictor or load_in_process(recipe)
+    predictor = replace(predictor or load_in_process(recipe), trained={})  # ``quality`` names unlike intensities
     folder = recipe.out / task.case
     with quiet():
         measured = measure_study(task.about, task.case, recipe.out, device=str(predictor.device), **reading)

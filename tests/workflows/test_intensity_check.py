@@ -3,12 +3,18 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from monai_isles.bundle import Bundle
-from monai_isles.workflows.perfusion import brain_facts, intensity_flags
+from monai_isles.data import find_entries
+from monai_isles.inference import load_predictor
+from monai_isles.inference.ischaemia import brain_facts
+from monai_isles.phantom import make_dataset
+from monai_isles.workflows.perfusion import intensity_flags
+from monai_isles.workflows.predict import predict_cases
 
 BRAIN = np.ones((10, 10, 2), bool)
 METADATA = {
@@ -65,3 +71,17 @@ def test_what_is_said_of_other_weights_is_left_out_and_told(tmp_path: Path) -> N
     assert "training_intensities" not in other
     (told,) = intensity_flags({"cbf": image(500.0, 500.0)}, BRAIN, other)
     assert (told.code, told.severity) == ("unseen-intensities", "info") and "not those that the bundle" in told.text
+
+
+def test_predict_remarks_images_unlike_those_of_the_training(tmp_path: Path) -> None:
+    data = make_dataset(tmp_path / "data", cases=1, seed=7, series=False, max_slices=2)
+    predictor = load_predictor("threshold", tmp_path / "out")
+    assert predictor.trained == {} and load_predictor("abulnaga", tmp_path / "out").trained["cbf"]["p99"]
+    like = {"cbf": {"median": [0.0, 1e3], "p99": [0.0, 1e4]}}
+    unlike = like | {"mtt": {"median": [0.001, 0.002], "p99": [0.0, 1e4]}}
+    entry = find_entries(data, keys=predictor.modalities)[0]
+    for number, (trained, texts) in enumerate(((like, 0), (unlike, 1))):
+        predict_cases(replace(predictor, trained=trained), [entry], out := tmp_path / str(number))
+        result = json.loads((out / str(entry["case"]) / "result.json").read_text())
+        told = [remark for remark in result.get("remarks", ()) if remark.startswith("E-VAL-21")]
+        assert len(told) == texts and all("mtt: median" in remark for remark in told)
