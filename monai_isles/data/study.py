@@ -25,7 +25,7 @@ from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes
 from monai_isles.io.findings import collect_remarks, tell
-from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, displacement_vox
+from monai_isles.io.grid import corners_apart_mm
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
 
@@ -42,8 +42,7 @@ def ct_on_grid(
     reference, and only if it covers 99 % of the head in the series; else it is left out, with the distance in mm.
     ``like`` is the first frame of the series.
     """
-    same_shape = plain.grid_shape == like.grid_shape
-    if same_shape and displacement_vox(like.affine, plain.affine, plain.grid_shape) < SAME_GRID_VOX:
+    if plain.on_grid_of(like):
         return plain.data, ()
     apart = corners_apart_mm(like.affine, like.grid_shape, plain.affine, plain.grid_shape)
     remarks = f"the plain CT lies on another grid (field-of-view corners {apart:.4g} mm apart)"

@@ -26,6 +26,11 @@ def displacement_vox(first: np.ndarray, second: np.ndarray, shape: tuple[int, ..
     return float(np.linalg.norm(np.linalg.solve(first[:3, :3], apart), axis=0).max())
 
 
+def on_one_grid(first: np.ndarray, shape: Sequence[int], second: np.ndarray, size: Sequence[int]) -> bool:
+    """Return whether grids of affine and shape are one: of one shape, less than ``SAME_GRID_VOX`` voxel apart."""
+    return tuple(shape) == tuple(size) and displacement_vox(first, second, tuple(shape)) < SAME_GRID_VOX
+
+
 def corners_apart_mm(
     first: np.ndarray, first_shape: tuple[int, ...], second: np.ndarray, second_shape: tuple[int, ...]
 ) -> float:

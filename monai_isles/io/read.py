@@ -12,7 +12,7 @@ import numpy as np
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
-from monai_isles.io.grid import require_one_grid
+from monai_isles.io.grid import on_one_grid, require_one_grid
 from monai_isles.io.header import claimed_bytes, frame_time_s, header_findings, layout, parse_header, voxel_dtype
 from monai_isles.io.orientation import native_affine, to_ras
 from monai_isles.io.payload import COPY_AGAIN, SPARE_BYTES, check_file, peek, read_payload
@@ -58,6 +58,10 @@ class Image:
     def frames(self) -> int | None:
         """Return the number of frames, None for a single volume."""
         return len(self.data) if self.data.ndim == 4 else None
+
+    def on_grid_of(self, other: Image) -> bool:
+        """Return whether both lie on one grid."""
+        return on_one_grid(other.affine, other.grid_shape, self.affine, self.grid_shape)
 
 
 def read_image(

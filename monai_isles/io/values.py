@@ -91,8 +91,7 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
     for key, image in maps.items():
         if image.unmeasured is None:
             continue
-        shape = image.data.shape
-        others = [other.data != 0 for name, other in maps.items() if name != key and other.data.shape == shape]
+        others = [other.data != 0 for name, other in maps.items() if name != key and other.on_grid_of(image)]
         if others:
             inside = ndimage.binary_erosion(np.all(others, axis=0), _CROSS, border_value=1)
         else:
@@ -127,7 +126,7 @@ def mask_by_ct(images: Mapping[str, Any], *, case: str) -> tuple[dict[str, Any],
     Else noise, or a smoothed edge, is ischemic brain. In a skull with a gap above 6 mm soft tissue is kept instead.
     """
     ct, maps = images.get("ct"), {k: i for k, i in images.items() if k in MODALITIES and MODALITIES[k].perfusion_map}
-    maps = {key: image for key, image in maps.items() if ct is not None and image.data.shape == ct.data.shape}
+    maps = {key: image for key, image in maps.items() if ct is not None and image.on_grid_of(ct)}
     if ct is None or not maps or ct.data.size < _FEW_VOXELS:
         return dict(images), []
     dead = bone if (bone := ct.data > -_TISSUE_HU).mean() > _LEAST_BONE else ct.data < _TISSUE_HU

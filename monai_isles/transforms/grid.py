@@ -15,7 +15,7 @@ from torch import Tensor
 
 from monai_isles.case import RESAMPLE
 from monai_isles.errors import refused
-from monai_isles.io.grid import SAME_GRID_VOX, corners_apart_mm, corners_vox, displacement_vox, require_one_grid
+from monai_isles.io.grid import corners_apart_mm, corners_vox, on_one_grid, require_one_grid
 from monai_isles.io.read import Image
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import LABEL, MEASURED_MAPS
@@ -67,7 +67,7 @@ class ResampleLiked(MapTransform):
                 continue
             image, where = _require_affine(out[key], f"{case}: {key}"), f"{case}: {key} against {like}"
             grid = _grid_of(image)
-            if grid[1] == wanted[1] and displacement_vox(wanted[0], *grid) < SAME_GRID_VOX:
+            if on_one_grid(*wanted, *grid):
                 continue
             frames = [str(item.meta.get("frame_of_reference", "")) for item in (image, reference)]
             if self.allow or out.get(RESAMPLE) is True or (frames[0] and frames[0] == frames[1]):

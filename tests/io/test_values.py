@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -313,6 +314,19 @@ def test_no_number_in_a_map_is_refused_where_the_others_measured(write: Write) -
     assert [one.code for one in unmeasured_findings({"mtt": images["mtt"]}, case="case_1")] == ["E-VAL-03"]
 
 
+def test_maps_on_other_grids_do_not_say_where_a_map_must_have_numbers(write: Write) -> None:
+    def at_the_edge(data: dict[str, np.ndarray]) -> None:
+        data["mtt"][30:34, 30:34] = 5  # no hole
+        data["mtt"][data["mtt"] == 0] = np.nan
+        data["cbf"][:], data["cbv"][:] = 50, 4  # all of their smaller field of view is brain
+
+    images = maps_with(at_the_edge, write)
+    assert [one.code for one in unmeasured_findings(images, case="case_1")] == ["E-VAL-03"]
+    smaller = np.diag([0.5, 0.5, 1.0, 1.0])
+    images |= {key: replace(images[key], affine=smaller @ images[key].affine) for key in ("cbf", "cbv")}
+    assert unmeasured_findings(images, case="case_1") == []
+
+
 @pytest.mark.parametrize(
     ("smoothing_mm", "spacing_mm", "told"),
     [(0.0, 1.0, True), (1.5, 1.0, True), (1.5, 0.5, True), (0.0, 4.0, True), (6.0, 1.0, False), (6.0, 2.0, False)],
@@ -451,3 +465,5 @@ def test_maps_without_a_mask_are_0_outside_the_skull(reach_mm: int, gap_mm: int,
     assert all(np.array_equal(masked[key].data > 0, left) for key in ("cbv", "tmax"))
     assert mask_by_ct(masked, case="case_1")[1] == []  # maps with a mask stay as they are
     assert mask_by_ct({"cbf": images["cbf"]}, case="case_1") == ({"cbf": images["cbf"]}, [])
+    wider = replace(images["ct"], affine=np.diag([1.25, 1.25, 5.0, 1.0]))  # as many voxels at other places
+    assert mask_by_ct(images | {"ct": wider}, case="case_1") == (images | {"ct": wider}, [])
