@@ -20,6 +20,7 @@ from monai_isles.io.read import Image
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import LABEL, MEASURED_MAPS
 
+OWN_FILE = "own_file"
 _GRID = ("affine", "original_affine", "spatial_shape", "space", "native_affine", "native_shape", "filename_or_obj")
 
 
@@ -30,7 +31,8 @@ class ResampleLiked(MapTransform):
     reference means the same non-empty ``frame_of_reference`` in the metadata of both (DICOM Frame of Reference UID).
     Interpolation is linear, nearest for ``label``, 0 outside, air for ``ct`` and ``ctp``. In perfusion maps 0 marks
     voxels without measurement, which are left out of the interpolation. Images on the reference grid are not changed. A
-    resampled image takes over the reference's metadata of grid and file, so that results are written on that grid.
+    resampled image takes over the reference's metadata of grid and file, so that results are written on that grid; its
+    own file stays under ``own_file``.
 
     Shapes: ``(C, H, W, D)`` MetaTensors; results have the spatial shape and affine of the first.
 
@@ -95,7 +97,8 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
         share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)
         moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
     grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
-    return MetaTensor(moved.to(image.dtype), meta={**image.meta, **grid})
+    own = {OWN_FILE: image.meta.get("filename_or_obj", "")}  # it states the times of a series
+    return MetaTensor(moved.to(image.dtype), meta={**image.meta, **own, **grid})
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:

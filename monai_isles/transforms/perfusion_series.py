@@ -24,6 +24,7 @@ from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import prepare_series
 from monai_isles.perfusion.timing import arterial_curves, frames_at
+from monai_isles.transforms.grid import OWN_FILE
 from monai_isles.transforms.intensity import spacing_of
 
 
@@ -57,8 +58,8 @@ class TemporalMIPd(MapTransform):
 def times_of(series: Tensor) -> np.ndarray:
     """Return the time (T,) of every frame, s: of its file, or steps of the ``dt_s`` of the meta data without a file."""
     meta = getattr(series, "meta", {})
-    if meta.get("filename_or_obj"):
-        return nifti_clock(Path(meta["filename_or_obj"]), len(series)).times_s[0]
+    if file := meta.get(OWN_FILE) or meta.get("filename_or_obj"):
+        return nifti_clock(Path(file), len(series)).times_s[0]
     if not meta.get("dt_s"):
         raise refused("E-TIME-01", where="perfusion series", found="no file and no dt_s in the meta data")
     return np.arange(len(series)) * float(meta["dt_s"])

@@ -17,8 +17,9 @@ from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.perfusion import perfusion_maps
 from monai_isles.perfusion.maps import measured_maps
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.transforms import PerfusionWindowd, SeriesMeasuredd, perfusion_window
+from monai_isles.transforms import PerfusionWindowd, ResampleLiked, SeriesMeasuredd, perfusion_window
 from monai_isles.transforms.intensity import spacing_of
+from monai_isles.transforms.perfusion_series import times_of
 from tests.fixtures.shared import Simulated
 
 FLAT_5, RISE_6, FALL_7 = [0.0] * 5, [1.0, 3, 6, 10, 13, 15], [14.0, 12, 9, 6, 4, 3, 2]
@@ -195,6 +196,18 @@ def test_the_times_of_a_file_are_those_of_the_other_commands(
     stated = np.arange(35.0) if times is None else np.array(times)
     wanted = measured_maps(prepare_series(series, times_s=stated, spacing_mm=spacing_of(scan["ctp"])))
     np.testing.assert_allclose(made["tmax_measured"][0], wanted.tmax, atol=1e-3)
+
+
+def test_a_series_on_the_grid_of_another_image_keeps_its_times(tmp_path: Path) -> None:
+    """The header of the other one states 1 s, as nibabel writes it."""
+    times, image, case = [0.0, 1.5, 3.0, 6.0], torch.ones(4, 8, 8, 2), {}
+    for key, pixel_mm, unit, stated in (("ct", 4.0, "sec", None), ("ctp", 3.0, "unknown", times)):
+        affine = np.diag([pixel_mm, pixel_mm, 5.0, 1.0])
+        path = write_series(tmp_path / f"{key}.nii", image, affine, unit, stated)
+        case[key] = MetaTensor(image, affine=affine, meta={"filename_or_obj": str(path)})
+    moved = ResampleLiked(["ct", "ctp"], allow=True)(case)["ctp"]
+    assert moved.meta["filename_or_obj"] == case["ct"].meta["filename_or_obj"]
+    np.testing.assert_allclose(times_of(moved), times)
 
 
 def test_a_series_without_a_clock_leaves_the_maps_and_says_where_to_state_one(scan: dict, tmp_path: Path) -> None:
