@@ -23,7 +23,7 @@ from monai_isles.dicom.find import SeriesInfo, perfusion_series, studies_without
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
-from monai_isles.io.clock import UserTimes
+from monai_isles.io.clock import UserTimes, sidecar
 from monai_isles.io.findings import collect_remarks, tell
 from monai_isles.io.grid import corners_apart_mm
 from monai_isles.io.payload import same_but_packed
@@ -96,8 +96,10 @@ class StudyFiles:
     fault: IslesError | None = None
 
     def sha256(self) -> str:
-        """Return one checksum over the content of all files."""
-        return hashlib.sha256(b"".join(hashlib.sha256(file.read_bytes()).digest() for file in self.files)).hexdigest()
+        """Return one checksum over the content of all files, and of the JSON file with the times of a NIfTI series."""
+        beside = [sidecar(self.series)] if self.kind == "nifti" and sidecar(self.series).is_file() else []
+        digests = [hashlib.sha256(file.read_bytes()).digest() for file in (*self.files, *beside)]
+        return hashlib.sha256(b"".join(digests)).hexdigest()
 
     @property
     def own_files(self) -> tuple[Path, ...]:

@@ -125,6 +125,7 @@ def _measure_maps(
     prepared = prepare_series(series.array, spacing_mm=spacing_mm, times_s=series.times_s, motion=motion)
     chosen: dict[str, Any] = {key: getattr(measuring, key) for key in ("method", "truncation", "smoothing_mm")}
     maps = measured_maps(prepared, **chosen, device=torch.device(measuring.device))
+    (folder / RECORD).unlink(missing_ok=True)  # of former maps: after a kill it would vouch for a mixture
     for key in MEASURED_MAPS:
         text = f"{key.upper()} {MAP_UNITS[key]}"
         publish_image(folder / f"{key}.nii.gz", getattr(maps, key), series.like, dtype="float32", description=text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import json
 import re
 import shutil
 from pathlib import Path
@@ -56,6 +57,15 @@ def test_a_file_and_a_folder_with_one_are_studies(tmp_path: Path) -> None:
     folder = one_study(tmp_path / "a")
     assert folder.name == "a" and folder.series.name == "ctp.nii.gz" and Path(folder.plain).name == "ct.nii"
     assert folder.sha256() != file.sha256() == one_study(tmp_path / "a" / "ctp.nii.gz").sha256()
+
+
+def test_other_times_beside_a_series_are_another_source(tmp_path: Path) -> None:
+    study, sums = one_study(series(tmp_path / "ctp.nii.gz")), set()
+    for content in (None, {"RepetitionTime": 1.5}, {"FrameTimesStart": [0, 1.5, 3, 6]}):
+        if content is not None:
+            (tmp_path / "ctp.json").write_text(json.dumps(content))
+        sums.add(study.sha256())
+    assert len(sums) == 3
 
 
 def test_a_series_asked_for_by_number_is_not_taken_for_a_nifti_file(tmp_path: Path) -> None:

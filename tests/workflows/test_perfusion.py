@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import json
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
 import pytest
 
+import monai_isles.workflows.perfusion as workflow
 from monai_isles.cli.main import main
 from tests.fixtures.shared import Simulated
 
@@ -63,3 +66,20 @@ def test_a_path_that_is_no_study_takes_no_other_along(series: list[Path], tmp_pa
     assert main(["perfusion", str(tmp_path / "no.nii"), str(series[2]), "--out", str(tmp_path / "o")]) == 3
     said = capsys.readouterr().out
     assert "study 1: failed" in said and "E-SCAN-01" in said and "scan_3: failed" in said and "0 of 2 cases" in said
+
+
+def test_a_kill_leaves_no_record_of_former_maps_beside_new_ones(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The record states the former settings: asked for again, they would be "done before"."""
+    (tmp_path / "perfusion.json").write_text("{}")
+    like = SimpleNamespace(spacing_mm=(1.0, 1.0, 5.0))
+    monkeypatch.setattr(
+        workflow, "read_perfusion_series", lambda *_, **__: SimpleNamespace(array=0, times_s=0, like=like)
+    )
+    monkeypatch.setattr(workflow, "prepare_series", lambda *_, **__: None)
+    monkeypatch.setattr(workflow, "measured_maps", lambda *_, **__: SimpleNamespace(cbf=0))
+    monkeypatch.setattr(workflow, "publish_image", lambda *_, **__: sys.exit("killed"))
+    with pytest.raises(SystemExit, match="killed"):
+        workflow.measure_series("ctp.nii", tmp_path, workflow.Measuring(method="bcsvd"))
+    assert not list(tmp_path.iterdir())
