@@ -94,7 +94,7 @@ def cohort_page(cohort: Cohort, out: str | Path) -> None:
     curves = None
     if cohort.curves:
         best = best_epoch(cohort.curves)
-        kept = "" if best is None else f" Dotted: epoch {best}, whose weights were kept."
+        kept = "" if best is None else f" Dotted: epoch {best}, the best by the early-stop metric, else by Dice."
         caption = f"Training and validation over {len(cohort.curves)} epochs.{kept}"
         curves = plot(training_curves(cohort.curves), "Training curves", caption)
     facts = {

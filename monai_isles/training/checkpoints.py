@@ -107,7 +107,8 @@ class Checkpoints:
         network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
         evaluator, metric, mode: as of ``EarlyStop``; without an engine the last epoch's weights are kept.
         objects: what else has a state: the optimiser, the early stop, the curves.
-        describe: named objects whose ``repr`` states the settings; a resume with others is refused.
+        describe: named objects whose ``repr`` states the settings; a resume with others is refused, but for one with
+            ``auto``, which the machine chose.
         writes: False in all processes but the first, which reads for all of them: the others need no access to
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
@@ -144,6 +145,7 @@ class Checkpoints:
         self.objects = {"network": network, **objects}
         self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
         self.loaders = tuple(describe.values())
+        self.of_the_machine = {name for name, thing in describe.items() if getattr(thing, "auto", False)}
         self.initial_weights = Path(initial_weights) if initial_weights else None
         if self.initial_weights:
             self.settings["initial_weights"] = str(self.initial_weights)
@@ -242,7 +244,7 @@ class Checkpoints:
         if not changed:
             return
         shown = "; ".join(_difference(n, saved.get(n, "nothing"), self.settings.get(n, "nothing")) for n in changed)
-        if self.force:
+        if self.force or self.of_the_machine.issuperset(changed):
             log.warning("going on with other settings than %s had: %s", path, shown)
             return
         raise refused("E-TRAIN-01", where=str(path), found=shown)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -23,11 +23,15 @@ _LAYOUTS = {4: torch.channels_last, 5: torch.channels_last_3d}
 
 @dataclass(frozen=True)
 class TrainingSpeed:
-    """Hold how a training computes its steps; it is part of a checkpoint, so a resumed run keeps it."""
+    """Hold how a training computes its steps; ``auto`` where this machine chose any of it.
+
+    It is part of a checkpoint: a resume with another is refused unless it is ``auto``.
+    """
 
     precision: str = "fp32"
     compiled: bool = False
     channels_last: bool = False
+    auto: bool = field(default=False, repr=False, compare=False)
 
 
 def training_speed(
@@ -65,7 +69,7 @@ def training_speed(
     half = precision == "bf16" or (precision == "auto" and pays)
     compiled = (compile is True or (compile == "auto" and pays)) and world_size() == 1
     last = memory_format == "channels_last" or (memory_format == "auto" and (half or compiled))
-    return TrainingSpeed("bf16" if half else "fp32", compiled, last)
+    return TrainingSpeed("bf16" if half else "fp32", compiled, last, auto="auto" in (precision, compile))
 
 
 def has_bf16_units(cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -50,6 +50,7 @@ def small_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
         folder: str = "run",
         flat: bool = True,
         initial_weights: Path | None = None,
+        **described: object,
     ) -> SimpleNamespace:
         torch.manual_seed(0)
         network: nn.Module = AsymmetricResUNet(2, 2, base_channels=2)
@@ -75,7 +76,7 @@ def small_run(tmp_path: Path) -> Callable[..., SimpleNamespace]:
             evaluator,
             "val_l1_error",
             objects={"optimizer": optimizer, "early_stop": early_stop, "curves": curves},
-            describe={"optimizer": optimizer, "patches": loader},
+            describe={"optimizer": optimizer, "patches": loader, **described},
             initial_weights=initial_weights and str(initial_weights),
         )
         handlers = [

@@ -14,7 +14,7 @@ from ignite.engine import Events
 from monai_isles.errors import IslesError
 from monai_isles.io import load_state
 from monai_isles.io.weights import publish_state
-from monai_isles.training import Checkpoints, WeightAverage
+from monai_isles.training import Checkpoints, WeightAverage, training_speed
 
 Build = Callable[..., SimpleNamespace]
 
@@ -88,6 +88,23 @@ def test_a_run_begun_on_two_gpus_in_16_bits_goes_on_alone_in_32(small_run: Build
     assert len(run.loader) == 3 and run.checkpoints.resume(run.trainer) == 1
     run.trainer.run()
     assert run.trainer.state.epoch_length == 3 and run.trainer.state.iteration == 9
+
+
+def test_a_speed_that_the_machine_chose_may_change_and_one_that_was_given_not(
+    small_run: Build, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def begin(units: bool, **given: str) -> SimpleNamespace:
+        monkeypatch.setattr("monai_isles.training.speed.has_bf16_units", lambda: units)
+        return small_run(epochs=3, speed=training_speed("cpu", batches=4000, compile=False, **given))
+
+    monkeypatch.setattr("shutil.which", lambda name: name)
+    interrupt(begin(True), epoch=1)
+    run = begin(False)
+    assert run.checkpoints.resume(run.trainer) == 1
+    run.checkpoints._held.__exit__()
+    run = begin(False, precision="fp32")
+    with pytest.raises(IslesError, match=r"E-TRAIN-01(?s:.*)speed was .*bf16.*is .*fp32"):
+        run.checkpoints.resume(run.trainer)
 
 
 def test_a_metric_that_the_validation_lacks_is_refused_with_those_it_has(small_run: Build) -> None:
