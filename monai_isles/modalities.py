@@ -33,7 +33,7 @@ _TABLE = (
     Modality("tmax", "time to maximum of the residue function", "s", 0.0, 500.0, 120.0, perfusion_map=True),
     Modality("ctp", "CT perfusion series", "HU", -4096.0, 32767.0, 4000.0, time_series=True),
     Modality("dwi", "diffusion-weighted MRI", "a.u.", -1e6, 1e6, 1e6),
-    Modality("adc", "apparent diffusion coefficient", "1e-3 or 1e-6 mm2/s", -1e3, 1e5, 2e4),
+    Modality("adc", "apparent diffusion coefficient", "1e-3 or 1e-6 mm2/s", -1e4, 1e5, 2e4),
     Modality("t1", "T1-weighted MRI", "a.u.", -1e6, 1e6, 1e6),
     Modality("t1c", "T1-weighted MRI with contrast", "a.u.", -1e6, 1e6, 1e6),
     Modality("t2", "T2-weighted MRI", "a.u.", -1e6, 1e6, 1e6),

@@ -26,7 +26,7 @@ _OFFSETS = (1024.0, 2048.0, 4096.0, 8192.0, 32768.0)  # the peak of brain distin
 _WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
 _SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
 _HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
-_APART_MM, _LEAST_SHARED = 4.0, 0.2
+_APART_MM, _LEAST_SHARED, _LEAST_BURNT = 4.0, 0.2, 0.005
 _BONE_HU, _CLOSED_MM, _LEAST_INTERIOR, _LEAST_BONE, _SOFT_HU = 150.0, 3.0, 0.2, 0.01, (-20.0, 110.0)
 _FEW_VOXELS = 2000  # no head: too few for its percentiles or its outline
 _LEAST_S = {"mtt": 1.5, "tmax": 1.0, "ttp": 2.0}  # that the 99th percentile of a living head reaches
@@ -96,10 +96,9 @@ def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding
             inside = ndimage.binary_erosion(np.all(others, axis=0), _CROSS, border_value=1)
         else:
             inside = ndimage.binary_fill_holes(image.data != 0, _CROSS)
-        lost = image.unmeasured * inside
-        if lost.any():
+        if lost := int(np.count_nonzero(image.unmeasured * inside)):
             where = f"{case}: {getattr(image, 'path', key)}"
-            findings.append(_tissue_finding(image.unmeasured, int(np.count_nonzero(lost)), where))
+            findings.append(_tissue_finding(image.unmeasured, lost, where))
     return findings
 
 
@@ -124,17 +123,25 @@ def mask_by_ct(images: Mapping[str, Any], *, case: str) -> tuple[dict[str, Any],
     """Set maps (``Image``) to 0 outside the skull of the CT, with a remark, if they cover most bone (or air without).
 
     Else noise, or a smoothed edge, is ischemic brain. In a skull with a gap above 6 mm soft tissue is kept instead.
+    Parts of the maps that lie in the air beside the head (a colour bar or a text burnt in) are set to 0 too.
     """
     ct, maps = images.get("ct"), {k: i for k, i in images.items() if k in MODALITIES and MODALITIES[k].perfusion_map}
     maps = {key: image for key, image in maps.items() if ct is not None and image.on_grid_of(ct)}
     if ct is None or not maps or ct.data.size < _FEW_VOXELS:
         return dict(images), []
     dead = bone if (bone := ct.data > -_TISSUE_HU).mean() > _LEAST_BONE else ct.data < _TISSUE_HU
-    outside = np.count_nonzero(dead & np.any([image.data > 0 for image in maps.values()], axis=0))
-    if outside <= 0.5 * np.count_nonzero(dead):
-        return dict(images), []
+    covered = np.any([image.data > 0 for image in maps.values()], axis=0)
+    outside = np.count_nonzero(dead & covered)
     brain, steps = np.zeros(dead.shape, bool), max(1, round(_CLOSED_MM / min(ct.spacing_mm[:2])))
-    for level, image in enumerate(np.moveaxis(ct.data, 2, 0)):
+    if outside <= 0.5 * np.count_nonzero(dead):
+        # A slice of air alone shows no head: there the CT may end before the maps do.
+        dead = (ct.data < _TISSUE_HU) & (ct.data > _TISSUE_HU).any((0, 1))
+        parts, _ = ndimage.label(covered, np.ones((3, 3, 3)))
+        brain = (np.bincount(parts.ravel(), 0.5 - dead.ravel()) >= 0)[parts] | ~covered  # at most half of a part in air
+        outside = np.count_nonzero(~brain)
+        if outside <= _LEAST_BURNT * np.count_nonzero(covered):
+            return dict(images), []
+    for level, image in enumerate(np.moveaxis(ct.data, 2, 0) if not brain.any() else ()):
         skull = ndimage.binary_closing(np.pad(image > _BONE_HU, steps), iterations=steps)
         inside = ndimage.binary_fill_holes(skull)[steps:-steps, steps:-steps] & (image <= _BONE_HU)
         closed = inside.sum() >= _LEAST_INTERIOR * np.count_nonzero(image > _TISSUE_HU)
@@ -239,9 +246,7 @@ def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
     # A window scaled to 0..255 saturates at both ends and puts brain above 55; HU cut off at 0 and 255 have it near 35.
     inner = sample[(sample > 20) & (sample < 255)]  # without air and its noise
     saturated = min(np.mean(sample <= 0), 100 * np.mean(sample >= 255)) > 0.01
-    if not saturated or not inner.size:
-        return None
-    peak = _peak(inner, 0, 256)
+    peak = _peak(inner, 0, 256) if saturated and inner.size else 0
     text = f"values from 0 to 255, saturated at both ends, tissue near {peak}: a window of grey levels"
     return text if peak > 55 else None
 
@@ -294,8 +299,7 @@ def _settle_mask(data: np.ndarray, where: str, label_values: Sequence[int] | Non
     near = np.rint(data / top) * top
     if np.abs(data - near).max(initial=0.0) > MASK_ROUNDING * top:
         return Settled(data, words + _label_findings(data, where, label_values))
-    values = np.unique(near)
-    if label_values is None and np.isin(values, (0, top)).all():
+    if label_values is None and np.isin(near, (0, top)).all():
         if top != 1 or not np.array_equal(near, data):
             text = f"values {', '.join(f'{v:.8g}' for v in np.unique(data)[[0, -1]])}"
             words.append(finding("E-LBL-04", WARNING, where=where, found=text, top=top))
@@ -331,11 +335,9 @@ def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: 
     negative, brain = int((data < 0).sum()), max(1, int(np.count_nonzero(data)))
     many = negative > MAX_NEGATIVE_SHARE * brain
     share = f" ({negative / brain:.0%})" if many else ""
-    findings = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
-    if not many:
-        return [finding("E-VAL-10", WARNING, where=where, found=findings, name=modality.name)]
-    limit = MAX_NEGATIVE_SHARE
-    return [finding("E-VAL-06", ERROR, where=where, found=findings, name=modality.name, max_negative_share=limit)]
+    text = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
+    code, severity = ("E-VAL-06", ERROR) if many else ("E-VAL-10", WARNING)
+    return [finding(code, severity, where=where, found=text, name=modality.name, max_negative_share=MAX_NEGATIVE_SHARE)]
 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
@@ -344,11 +346,10 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     if high <= modality.highest and not many and not too_low:
         return []
     typical = float(np.percentile(data[data != 0], 99))
-    findings = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}"
-    bounds = f"at most {modality.highest:g}, 99th percentile at most {modality.typical_max:g}"
     lowest = "" if modality.perfusion_map else f", at least {modality.lowest:g}"
+    text = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}; at most {modality.highest:g}"
+    text += f", 99th percentile at most {modality.typical_max:g}{lowest} expected"
     fix = _likely(data, high, typical, modality)
-    text = f"{findings}; {bounds}{lowest} expected"
     return [finding("E-VAL-05", ERROR, where=where, found=text, fix=fix, name=modality.name)]
 
 
@@ -358,7 +359,7 @@ def _likely(data: np.ndarray, high: float, typical: float, modality: Modality) -
     need = max(high / modality.highest, typical / modality.typical_max)
     factor = next((f for f in (10, 100, 1000) if need <= f), None)
     if factor is None or need <= 1:
-        return f"check the scale factors (scl_slope, scl_inter) and that this is a {modality.name} in {modality.unit}"
+        return f"check the scale factors (scl_slope, scl_inter) and that this is {modality.name} in {modality.unit}"
     return f"likely a scale factor of {factor} or more: divide, so that the values are in {modality.unit}"
 
 

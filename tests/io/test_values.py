@@ -467,3 +467,33 @@ def test_maps_without_a_mask_are_0_outside_the_skull(reach_mm: int, gap_mm: int,
     assert mask_by_ct({"cbf": images["cbf"]}, case="case_1") == ({"cbf": images["cbf"]}, [])
     wider = replace(images["ct"], affine=np.diag([1.25, 1.25, 5.0, 1.0]))  # as many voxels at other places
     assert mask_by_ct(images | {"ct": wider}, case="case_1") == (images | {"ct": wider}, [])
+
+
+@pytest.mark.parametrize("far_slice", [-1000, 35], ids=["ct-ends-early", "ct-whole"])
+def test_a_colour_bar_burnt_into_the_maps_beside_the_head_is_read_as_0(far_slice: int, write: Write) -> None:
+    """A bar of flow and of Tmax in the air; brain that the CT does not reach, or reaches badly, is no bar."""
+    x, y = np.meshgrid(np.arange(64) - 32.0, np.arange(64) - 32.0, indexing="ij")
+    r = np.hypot(x, y)[..., None] * np.ones(4)
+    ct = np.select([r < 20, r < 24, r < 27], [35.0, 900.0, 20.0], -1000)
+    ct[..., 3] = far_slice
+    flow = np.where(np.hypot(x + 9, y)[..., None] * np.ones(4) < 20, 40.0, 0)  # lies 9 mm beside the brain of the CT
+    arrays, upright = {"ct": ct, "cbf": flow, "tmax": flow / 20}, np.diag([1.0, 1.0, 5.0, 1.0])
+
+    def masked(arrays: dict[str, np.ndarray]) -> tuple[dict, list]:
+        files = {key: write(data.astype(np.float32), f"{key}.nii", affine=upright) for key, data in arrays.items()}
+        return mask_by_ct({key: read_image(path, kind=key) for key, path in files.items()}, case="case_1")
+
+    assert masked(arrays)[1] == []
+    with_bar = {key: data.copy() for key, data in arrays.items()}
+    with_bar["tmax"][58:62, 10:50] = np.linspace(1, 12, 40)[:, None]
+    images, (remark,) = masked(with_bar)
+    assert (remark.code, np.count_nonzero(images["tmax"].data[55:])) == ("E-VAL-20", 0)
+    assert np.array_equal(images["tmax"].data > 0, images["cbf"].data > 0) and images["cbf"].data.sum() == flow.sum()
+
+
+@pytest.mark.parametrize(("lowest", "codes"), [(-6000, []), (-32768, ["E-VAL-05"])], ids=["noise", "padding"])
+def test_noise_in_the_air_of_an_adc_map_is_no_fault(lowest: int, codes: list[str]) -> None:
+    """A decay that noise turns round by e to the 6 at b 1000 gives -6000 in 1e-6 mm2/s; padding is no noise."""
+    adc = np.full((12, 12, 4), 800, np.float32)
+    adc[0, 0] = lowest
+    assert [item.code for item in settle_values(adc, kind="adc", where="case_1").findings] == codes
