@@ -136,7 +136,8 @@ class KeptPreparation(Transform):
 
 def _pack(made: Mapping[Hashable, Any], entry: Mapping[Hashable, Any]) -> bytes | None:
     """Return a preprocessed case as bytes, the entry's own texts replaced by their keys; None when it holds code."""
-    names = {value: key for key, value in entry.items() if isinstance(value, str)}
+    # of equal texts the first key counts: ``case`` before ``subject``, which may differ when the case is read again
+    names = {value: key for key, value in reversed(list(entry.items())) if isinstance(value, str)}
     try:
         plain = _plain(dict(made), names)
     except TypeError as error:

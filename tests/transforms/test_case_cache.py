@@ -79,6 +79,14 @@ def test_another_name_and_place_of_the_same_content_are_put_in(
     assert made["image"].meta["filename_or_obj"] == other["ct"] and str(moved) in other["ct"]
 
 
+def test_a_case_named_as_its_subject_keeps_its_name_when_the_list_names_another_subject(
+    preprocessing: Counted, entry: dict, tmp_path: Path
+) -> None:
+    kept = KeptPreparation(preprocessing, cache_dir=tmp_path / "cache")
+    kept(entry | {"subject": entry["case"]})
+    assert kept(entry | {"subject": "anna"})["case"] == entry["case"] and Counted.ran == 1
+
+
 def test_other_content_or_settings_are_made_anew(preprocessing: Counted, entry: dict, tmp_path: Path) -> None:
     kept = KeptPreparation(preprocessing, cache_dir=tmp_path / "cache")
     kept(entry)
