@@ -16,10 +16,10 @@ from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_
 from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
+from monai_isles.io.case_images import judged_alone, settle_case
 from monai_isles.io.clock import nifti_clock
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.read import Image, inspect_image, require_same_grid
-from monai_isles.io.values import mask_by_ct, noise_findings, unmeasured_findings
 from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES, PERFUSION_MAPS
 from monai_isles.progress import progress
 
@@ -210,7 +210,7 @@ def _check_case(
         except IslesError as error:
             findings.append(as_finding(error))
             continue
-        findings += about
+        findings += judged_alone(about)
         if image is None:
             continue
         images[key] = image
@@ -225,8 +225,7 @@ def _check_case(
         if key == chief and seen.setdefault(image.sha256, where) != where:
             text = f"byte for byte the file of {seen[image.sha256]}"
             findings.append(finding("E-LIST-14", WARNING, where=where, found=text))
-    masked, about = mask_by_ct(images, case=where)
-    findings += about + unmeasured_findings(masked, case=where) + noise_findings(masked, case=where)
+    findings += settle_case(images, case=where)[1]
     own_grids = own_grids and not {"dwi", "adc"}.isdisjoint(images)
     ranked = sorted(images, key=lambda key: (own_grids and key in _ANATOMY, key != chief))
     for key in [] if scan.resample else ranked[1:]:

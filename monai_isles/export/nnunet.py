@@ -15,9 +15,10 @@ from monai_isles.case import RESAMPLE
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.case_images import read_case_images
 from monai_isles.io.findings import Finding, as_error, as_finding, refuse
 from monai_isles.io.publish import folder_aside, publish_image, publish_json
-from monai_isles.io.read import read_image, require_same_grid
+from monai_isles.io.read import require_same_grid
 from monai_isles.io.runs import judge_folder
 from monai_isles.modalities import CT_CHANNELS, LABEL, LABEL_VALUES, MODALITIES
 from monai_isles.progress import progress
@@ -117,7 +118,7 @@ def _write(
     case, values = str(entry["case"]), entry.get(LABEL_VALUES)
     keys = [*channels, *([LABEL] if section == "Tr" else [])]
     try:
-        images = {key: read_image(str(entry[key]), kind=key, where=case, label_values=values) for key in keys}
+        images = read_case_images({key: str(entry[key]) for key in keys}, case=case, label_values=values)
         images = onto_first(images, case=case) if entry.get(RESAMPLE) is True else images
         require_same_grid(images, case=case)
     except IslesError as error:

@@ -4,16 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.case_images import mask_by_ct, read_case_images
 from monai_isles.io.findings import WARNING, finding, refuse
-from monai_isles.io.read import read_image, require_same_grid
-from monai_isles.io.values import mask_by_ct
+from monai_isles.io.read import require_same_grid
 from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
@@ -101,12 +100,11 @@ def read_perfusion_case(
     if missing:
         raise refused("E-EVAL-04", where=name, found=f"no {', '.join(missing)}")
     keys, values = [*(["ct"] if entry.get("ct") else []), *wanted], entry.get(LABEL_VALUES)
-    images = {key: read_image(Path(str(entry[key])), kind=key, where=name, label_values=values) for key in keys}
+    images = read_case_images({key: str(entry[key]) for key in keys}, case=name, label_values=values)
     if entry.get("resample") is True:
-        images = onto_first(images, case=name)
+        images, remarks = mask_by_ct(onto_first(images, case=name), case=name)
+        refuse(remarks)
     require_same_grid(images, case=name)
-    images, remarks = mask_by_ct(images, case=name)
-    refuse(remarks)
     brain = np.sum([images[key].data for key in maps], axis=0) > 0
     unseen = unseen_intensities({key: images[key].data for key in images if key in trained}, brain, trained)
     refuse(finding("E-VAL-21", WARNING, where=name, found=text) for text in unseen)

@@ -14,10 +14,9 @@ from monai.transforms import MapTransform
 from monai.utils import MetaKeys, SpaceKeys, ensure_tuple
 
 from monai_isles.errors import refused
-from monai_isles.io.findings import refuse
+from monai_isles.io.case_images import read_case_images
 from monai_isles.io.read import Image, read_image
-from monai_isles.io.values import mask_by_ct, noise_findings, unmeasured_findings
-from monai_isles.modalities import LABEL, LABEL_VALUES, MODALITIES
+from monai_isles.modalities import LABEL_VALUES
 
 
 class VerifiedReader(ImageReader):
@@ -67,13 +66,9 @@ class LoadVerifiedd(MapTransform):
     """
 
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
-        out, images = dict(data), {}
-        where, values = str(out.get("case", "")), out.get(LABEL_VALUES)
-        for key in self.key_iterator(out):
-            kind = str(key) if key in MODALITIES or key == LABEL else None
-            images[str(key)] = read_image(str(out[key]), kind=kind, where=where, label_values=values)
-        images, remarks = mask_by_ct(images, case=where)
-        refuse(remarks + unmeasured_findings(images, case=where) + noise_findings(images, case=where))
+        out = dict(data)
+        files, where = {str(key): str(out[key]) for key in self.key_iterator(out)}, str(out.get("case", ""))
+        images = read_case_images(files, case=where, label_values=out.get(LABEL_VALUES))
         for key in self.key_iterator(out):
             image = images[str(key)]
             array = image.data if image.data.ndim == 4 else image.data[None]

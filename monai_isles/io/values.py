@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import replace
-from typing import Any, NamedTuple
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 from scipy import ndimage
@@ -17,23 +16,21 @@ MAX_NEGATIVE_SHARE = 0.05
 _MARKED_SHARE = 0.1  # of the voxels that are not 0: so many of one negative number mark the background
 AIR_HU = -1024.0
 MASK_ROUNDING = 1e-3
-NAN, INFINITE = 1, 2
+NAN, INFINITE, NEGATIVE = 1, 2, 4
 _SEVERAL_LABELS = (0, 1, 2)
 _HOUNSFIELD = ("ct", "ctp")
-_CROSS = ndimage.generate_binary_structure(2, 1)[..., None]  # the four neighbours in the slice
-_TISSUE_HU, _BITTEN_SHARE, _MOST_COUNTED = -300.0, 0.2, 500_000
+CROSS = ndimage.generate_binary_structure(2, 1)[..., None]  # the four neighbours in the slice
+TISSUE_HU, _BITTEN_SHARE, _MOST_COUNTED = -300.0, 0.2, 500_000
 _OFFSETS = (1024.0, 2048.0, 4096.0, 8192.0, 32768.0)  # the peak of brain distinguishes 1000 from 1024
 _WRAPPED, _WRAP, _LEAST_SPAN_HU = 57344, 65536, 20.0
 _SLIPS = {10: "tenths of a second", 100: "hundredths of a second", 1000: "milliseconds"}
 _HEALTHY_S = {"mtt": (5.0, 15.0), "tmax": (1.5, 12.0), "ttp": (18.0, 70.0)}  # usual median, highest believable one
-_APART_MM, _LEAST_SHARED, _LEAST_BURNT = 4.0, 0.2, 0.005
-_BONE_HU, _CLOSED_MM, _LEAST_INTERIOR, _LEAST_BONE, _SOFT_HU = 150.0, 3.0, 0.2, 0.01, (-20.0, 110.0)
-_FEW_VOXELS = 2000  # no head: too few for its percentiles or its outline
+FEW_VOXELS = 2000  # no head: too few for its percentiles or its outline
 _LEAST_S = {"mtt": 1.5, "tmax": 1.0, "ttp": 2.0}  # that the 99th percentile of a living head reaches
 
 
 class Settled(NamedTuple):
-    """Hold the values to use, the findings, and where a number was missing (``NAN``, ``INFINITE``)."""
+    """Hold the values to use, the findings, and where none was measured: ``NAN``, ``INFINITE``, many ``NEGATIVE``."""
 
     data: np.ndarray
     findings: list[Finding]
@@ -72,83 +69,14 @@ def settle_values(
         return Settled(data, [finding(code, severity, where=where, found=text)])
     data, findings = _settle_ct(data, where) if kind in _HOUNSFIELD else _settle_background(data, modality, where)
     low, high = _ends(data)
-    findings += _negative_findings(data, low, modality, where) + _range_findings(data, low, high, modality, where)
-    if modality.perfusion_map:
-        findings += [] if any(item.severity == ERROR for item in findings) else _time_findings(data, modality, where)
-        data = np.maximum(data, 0) if low < 0 else data
-    return Settled(data, findings)
-
-
-def unmeasured_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
-    """Return an error for each map (``Image``) without numbers where the other maps of the case have brain.
-
-    A voxel counts as measured brain where no other map is 0, there and at its four neighbours in the slice: maps of one
-    scan may end a voxel apart, and a transit time is no number where there is no flow. A map without
-    one beside it must not lack a number inside its own brain.
-    """
-    maps = {key: image for key, image in images.items() if key in MODALITIES and MODALITIES[key].perfusion_map}
-    findings = []
-    for key, image in maps.items():
-        if image.unmeasured is None:
-            continue
-        others = [other.data != 0 for name, other in maps.items() if name != key and other.on_grid_of(image)]
-        if others:
-            inside = ndimage.binary_erosion(np.all(others, axis=0), _CROSS, border_value=1)
-        else:
-            inside = ndimage.binary_fill_holes(image.data != 0, _CROSS)
-        if lost := int(np.count_nonzero(image.unmeasured * inside)):
-            where = f"{case}: {getattr(image, 'path', key)}"
-            findings.append(_tissue_finding(image.unmeasured, lost, where))
-    return findings
-
-
-def noise_findings(images: Mapping[str, Any], *, case: str) -> list[Finding]:
-    """Return a remark if the flow (``Image``) at places 4 mm apart is hardly correlated, as in noise."""
-    image = images.get("cbf")
-    if image is None or image.data.ndim != 3 or np.count_nonzero(brain := image.data > 0) < _FEW_VOXELS:
-        return []
-    flow = np.minimum(image.data, np.percentile(image.data[brain], 99))  # vessels are alike anywhere
-    shared = []
-    for axis, mm in enumerate(image.spacing_mm[:2]):
-        step, values, inside = max(1, round(_APART_MM / mm)), np.swapaxes(flow, 0, axis), np.swapaxes(brain, 0, axis)
-        both = inside[step:] & inside[:-step]
-        shared.append(np.corrcoef(values[step:][both], values[:-step][both])[0, 1] if both.sum() > 1 else 1.0)
-    if not np.mean(shared) < _LEAST_SHARED:
-        return []
-    text = f"flow of places {_APART_MM:g} mm apart correlates by {np.mean(shared):.2f}"
-    return [finding("E-VAL-19", WARNING, where=case, found=f"{text}; {_LEAST_SHARED:g} or more expected")]
-
-
-def mask_by_ct(images: Mapping[str, Any], *, case: str) -> tuple[dict[str, Any], list[Finding]]:
-    """Set maps (``Image``) to 0 outside the skull of the CT, with a remark, if they cover most bone (or air without).
-
-    Else noise, or a smoothed edge, is ischemic brain. In a skull with a gap above 6 mm soft tissue is kept instead.
-    Parts of the maps that lie in the air beside the head (a colour bar or a text burnt in) are set to 0 too.
-    """
-    ct, maps = images.get("ct"), {k: i for k, i in images.items() if k in MODALITIES and MODALITIES[k].perfusion_map}
-    maps = {key: image for key, image in maps.items() if ct is not None and image.on_grid_of(ct)}
-    if ct is None or not maps or ct.data.size < _FEW_VOXELS:
-        return dict(images), []
-    dead = bone if (bone := ct.data > -_TISSUE_HU).mean() > _LEAST_BONE else ct.data < _TISSUE_HU
-    covered = np.any([image.data > 0 for image in maps.values()], axis=0)
-    outside = np.count_nonzero(dead & covered)
-    brain, steps = np.zeros(dead.shape, bool), max(1, round(_CLOSED_MM / min(ct.spacing_mm[:2])))
-    if outside <= 0.5 * np.count_nonzero(dead):
-        # A slice of air alone shows no head: there the CT may end before the maps do.
-        dead = (ct.data < _TISSUE_HU) & (ct.data > _TISSUE_HU).any((0, 1))
-        parts, _ = ndimage.label(covered, np.ones((3, 3, 3)))
-        brain = (np.bincount(parts.ravel(), 0.5 - dead.ravel()) >= 0)[parts] | ~covered  # at most half of a part in air
-        outside = np.count_nonzero(~brain)
-        if outside <= _LEAST_BURNT * np.count_nonzero(covered):
-            return dict(images), []
-    for level, image in enumerate(np.moveaxis(ct.data, 2, 0) if not brain.any() else ()):
-        skull = ndimage.binary_closing(np.pad(image > _BONE_HU, steps), iterations=steps)
-        inside = ndimage.binary_fill_holes(skull)[steps:-steps, steps:-steps] & (image <= _BONE_HU)
-        closed = inside.sum() >= _LEAST_INTERIOR * np.count_nonzero(image > _TISSUE_HU)
-        brain[..., level] = inside if closed else (image > _SOFT_HU[0]) & (image < _SOFT_HU[1])
-    text = f"values in {outside} of {np.count_nonzero(dead)} voxels of {'bone' if dead is bone else 'air'}"
-    masked = {**images, **{key: replace(image, data=image.data * brain) for key, image in maps.items()}}
-    return masked, [finding("E-VAL-20", WARNING, where=case, found=text)]
+    findings += _range_findings(data, low, high, modality, where)
+    if not modality.perfusion_map:
+        return Settled(data, findings)
+    findings += [] if any(item.severity == ERROR for item in findings) else _time_findings(data, modality, where)
+    below, data = data < 0, np.maximum(data, 0) if low < 0 else data
+    about = negative_findings(data, below, modality, where, lowest=f", lowest {low:g}")
+    many = any(item.severity == ERROR for item in about)
+    return Settled(data, findings + about, below * np.uint8(NEGATIVE) if many else None)
 
 
 def _ends(data: np.ndarray) -> tuple[float, float]:
@@ -159,18 +87,19 @@ def _settle_not_finite(data: np.ndarray, kind: str | None, where: str) -> Settle
     """Replace missing numbers outside the head by air or 0; refuse missing numbers in tissue."""
     lost = np.isnan(data) * np.uint8(NAN) + np.isinf(data) * np.uint8(INFINITE)
     if kind not in MODALITIES or (lost > 0).all():
-        return Settled(data, [_tissue_finding(lost, None, where)])
+        return Settled(data, [tissue_finding(lost, None, where)])
     modality = MODALITIES[kind]
     remainder = AIR_HU if kind in _HOUNSFIELD else 0.0
     offset = _offset(_sample(data[lost == 0])) if kind in _HOUNSFIELD else 0.0
     whole = np.where(lost > 0, np.float32(remainder + offset), data).astype(data.dtype)
     inside = 0 if modality.perfusion_map else _count_in_tissue(whole - np.float32(offset), lost > 0, kind)
     if inside:
-        return Settled(data, [_tissue_finding(lost, inside, where)])
+        return Settled(data, [tissue_finding(lost, inside, where)])
     settled = settle_values(whole, kind=kind, where=where)
     text = f"{_count_text(lost)}: read as {remainder:g} {modality.unit}"
     remark = finding("E-VAL-13", WARNING, where=where, found=text)
-    return Settled(settled.data, [remark, *settled.findings], lost)
+    both = lost if settled.unmeasured is None else lost + settled.unmeasured
+    return Settled(settled.data, [remark, *settled.findings], both)
 
 
 def _count_text(lost: np.ndarray) -> str:
@@ -178,7 +107,7 @@ def _count_text(lost: np.ndarray) -> str:
     return f"{nan} NaN and {infinite} infinite of {lost.size} voxels"
 
 
-def _tissue_finding(lost: np.ndarray, inside: int | None, where: str) -> Finding:
+def tissue_finding(lost: np.ndarray, inside: int | None, where: str) -> Finding:
     more = "" if inside is None else f", {inside} of them in tissue"
     return finding("E-VAL-03", ERROR, where=where, found=_count_text(lost) + more)
 
@@ -187,8 +116,8 @@ def _count_in_tissue(whole: np.ndarray, lost: np.ndarray, kind: str) -> int:
     """Return how many of the voxels without a number lie in the head, or are a slice or a large part of one."""
     if whole.ndim != 3:
         whole, lost = whole.reshape(-1, *whole.shape[-3:]).max(0), lost.reshape(-1, *lost.shape[-3:]).max(0)
-    least = _TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)
-    head = ndimage.binary_fill_holes(whole > least, _CROSS)
+    least = TISSUE_HU if kind in _HOUNSFIELD else 0.1 * np.percentile(np.abs(whole), 95)
+    head = ndimage.binary_fill_holes(whole > least, CROSS)
     between = np.maximum.accumulate(head, 2) & np.maximum.accumulate(head[..., ::-1], 2)[..., ::-1] & lost
     wide = between.sum((0, 1)) > _BITTEN_SHARE * max(1, head.sum((0, 1)).max())
     return int(np.count_nonzero((head & lost) | (between & wide)))
@@ -216,8 +145,8 @@ def _settle_ct(data: np.ndarray, where: str) -> tuple[np.ndarray, list[Finding]]
         text = f"{padded} of {data.size} voxels below {AIR_HU:g} HU, lowest {float(data.min()):g}"
         data = np.maximum(data, np.float32(AIR_HU)).astype(data.dtype)
         words.append(finding("E-VAL-16", WARNING, where=where, found=text))
-        if not (data > _TISSUE_HU).any():
-            words.append(finding("E-VAL-14", ERROR, where=where, found=f"{text}; no voxel above {_TISSUE_HU:g} HU"))
+        if not (data > TISSUE_HU).any():
+            words.append(finding("E-VAL-14", ERROR, where=where, found=f"{text}; no voxel above {TISSUE_HU:g} HU"))
     return data, words
 
 
@@ -239,7 +168,7 @@ def _no_tissue(sample: np.ndarray) -> str | None:
 
 def _picture(sample: np.ndarray, low: float, high: float) -> str | None:
     """Return why values are a picture of a CT rather than HU, else None."""
-    if high - low < (_LEAST_SPAN_HU if sample.size >= _FEW_VOXELS else 0) or (low >= -1 and high <= 1):
+    if high - low < (_LEAST_SPAN_HU if sample.size >= FEW_VOXELS else 0) or (low >= -1 and high <= 1):
         return f"values from {low:g} to {high:g}: scaled to one, or to their spread"
     if low != 0 or high != 255:
         return None
@@ -329,15 +258,24 @@ def _label_findings(data: np.ndarray, where: str, label_values: Sequence[int] | 
     return [finding("E-LBL-01", ERROR, where=where, found=text, allowed=most, allowed2=allowed[-1], top=top)]
 
 
-def _negative_findings(data: np.ndarray, low: float, modality: Modality, where: str) -> list[Finding]:
-    if not modality.perfusion_map or low >= 0:
+def negative_findings(
+    data: np.ndarray,
+    below: np.ndarray,
+    modality: Modality,
+    where: str,
+    *,
+    lowest: str = "",
+    most: float = MAX_NEGATIVE_SHARE,
+) -> list[Finding]:
+    """Return a remark on the voxels ``below`` 0 of a map, which are 0 in ``data``, or an error if they are many."""
+    if not (negative := int(np.count_nonzero(below))):
         return []
-    negative, brain = int((data < 0).sum()), max(1, int(np.count_nonzero(data)))
-    many = negative > MAX_NEGATIVE_SHARE * brain
+    brain = negative + int(np.count_nonzero(data))
+    many = negative > most * brain
     share = f" ({negative / brain:.0%})" if many else ""
-    text = f"{negative} of {brain} non-zero voxels{share} below 0, lowest {low:g}"
+    text = f"{negative} of {brain} non-zero voxels{share} below 0{lowest}"
     code, severity = ("E-VAL-06", ERROR) if many else ("E-VAL-10", WARNING)
-    return [finding(code, severity, where=where, found=text, name=modality.name, max_negative_share=MAX_NEGATIVE_SHARE)]
+    return [finding(code, severity, where=where, found=text, name=modality.name, max_negative_share=most)]
 
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
@@ -377,7 +315,7 @@ def _time_findings(data: np.ndarray, modality: Modality, where: str) -> list[Fin
     if not measured.size:
         return []
     median, most = healthy_median(data), float(np.percentile(measured, 99))
-    least = _LEAST_S[modality.key] if measured.size >= _FEW_VOXELS else 0.0
+    least = _LEAST_S[modality.key] if measured.size >= FEW_VOXELS else 0.0
     if median <= highest and most >= least:
         return []
     text, likely = f"median of the healthier side {median:.3g} {modality.unit}; at most {highest:g}", ""

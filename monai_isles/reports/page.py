@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from monai_isles import __version__
 from monai_isles.data.study import is_simulated
+from monai_isles.io.case_images import read_case_images
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
 from monai_isles.io.runs import versions
@@ -149,7 +150,7 @@ def publish_case_page(
     Shapes: ``maps`` holds ``probability``, ``lesion``, and ``uncertainty`` and a network's own images (``SYNTHETIC``)
     where there are some, as (1, H, W, D).
     """
-    images = {key: read_image(str(entry[key]), kind=key) for key in drawn_keys(list(entry))}
+    images = read_case_images({key: str(entry[key]) for key in drawn_keys(list(entry))}, case=str(entry["case"]))
     if not images:
         series = read_image(str(entry["ctp"]), kind="ctp")
         images = {"ct": replace(series, data=series.data[0])}

@@ -14,8 +14,9 @@ from scipy import ndimage
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
+from monai_isles.io.case_images import mask_by_ct, noise_findings, read_case_images, unmeasured_findings
 from monai_isles.io.findings import collect_remarks, refuse
-from monai_isles.io.values import healthy_median, mask_by_ct, noise_findings, settle_values, unmeasured_findings
+from monai_isles.io.values import healthy_median, settle_values
 
 Write = Callable[..., Path]
 
@@ -497,3 +498,27 @@ def test_noise_in_the_air_of_an_adc_map_is_no_fault(lowest: int, codes: list[str
     adc = np.full((12, 12, 4), 800, np.float32)
     adc[0, 0] = lowest
     assert [item.code for item in settle_values(adc, kind="adc", where="case_1").findings] == codes
+
+
+def test_noise_of_both_signs_is_no_fault_outside_the_skull(write: Write) -> None:
+    """As maps without a mask: half of air and bone below 0. Without CT, or with it in the brain, they are refused."""
+    x, y = np.meshgrid(np.arange(128) - 64.0, np.arange(128) - 64.0, indexing="ij")
+    r, rng = np.hypot(x, y)[..., None], np.random.default_rng(1)
+    ct = np.select([r < 40, r < 46, r < 52], [35.0, 900.0, 20.0], -1000)
+
+    def files(in_brain: float) -> dict[str, Path]:
+        maps = {key: np.where(r < 40, in_brain, 0) + rng.normal(0, 1, r.shape) for key in ("cbf", "cbv")}
+        upright = np.diag([1.0, 1.0, 5.0, 1.0])
+        return {
+            key: write(data.astype(np.float32), f"{key}.nii", affine=upright)
+            for key, data in (maps | {"ct": ct}).items()
+        }
+
+    with collect_remarks() as remarks:
+        read = read_case_images(whole := files(6.0), case="case_1")
+    assert [one.code for one in remarks] == ["E-VAL-20", "E-VAL-19"] and (read["cbv"].data[r < 39] > 0).all()
+    assert not read["cbf"].data[r > 52].any()
+    with pytest.raises(IslesError, match="E-VAL-06"):
+        read_case_images({key: whole[key] for key in ("cbf", "cbv")}, case="case_1")
+    with pytest.raises(IslesError, match="E-VAL-06(?s:.*)cbf.nii"):  # a map of z-scores
+        read_case_images(files(0.0), case="case_1")
