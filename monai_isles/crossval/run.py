@@ -134,7 +134,8 @@ def _run(
 def last_words(log: Path, code: int) -> str:
     """Return the last ``IslesError`` in a log, else its last line."""
     lines = log.read_text(encoding="utf-8", errors="replace").splitlines()
-    starts = [n for n, line in enumerate(lines) if line.startswith("E-") and ": " in line]
+    # a remark has a code too, but stands on one line
+    starts = [n for n, line in enumerate(lines[1:]) if line.startswith("  where ") and lines[n].startswith("E-")]
     text = lines[starts[-1] : starts[-1] + 4] if starts else [line for line in lines if line.strip()][-1:]
     return "\n".join([f"ended with code {code}, see {log}", *text])
 

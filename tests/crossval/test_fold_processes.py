@@ -41,6 +41,12 @@ def test_a_prediction_that_left_out_cases_is_no_failed_fold(tmp_path: Path) -> N
     assert [record["outcome"] for record in run_steps(steps, [None]).values()] == ["ok", "failed"]
 
 
+def test_a_remark_is_no_fault(tmp_path: Path) -> None:
+    script = r"sys.stderr.write('E-VAL-19: mostly noise: case_1: found it\nKilled'); sys.exit(137)"
+    records = run_steps({0: [step(tmp_path, "prediction", script)]}, [None])
+    assert records[0]["error"].splitlines()[1:] == ["Killed"]
+
+
 def test_another_fault_is_told_by_its_last_line(tmp_path: Path) -> None:
     records = run_steps({0: [step(tmp_path, "training", "raise MemoryError('full')")]}, [None])
     assert records[0]["error"].splitlines()[1:] == ["MemoryError: full"]
