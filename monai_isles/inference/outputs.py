@@ -228,10 +228,10 @@ def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path 
     publish_text(root / "README.md", BIDS_README)
     for case in cases:
         for kind, name in _BIDS_FILES.items():
-            source = out / case.name / name
+            source, target = out / case.name / name, root / derivative_name(case, kind)
             if not source.is_file():
+                target.unlink(missing_ok=True)  # of a former result
                 continue
-            target = root / derivative_name(case, kind)
             publish(target, partial(shutil.copyfile, source))
             if beside := sidecar(case, kind):
                 publish_json(target.with_name(target.name.replace(".nii.gz", ".json")), beside)

@@ -15,7 +15,17 @@ from typing import Any
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
-from monai_isles.cohort.task import FAULTS, HERE, Place, Record, Task, failed_record, is_spread, load_in_process
+from monai_isles.cohort.task import (
+    FAULTS,
+    HERE,
+    Place,
+    Record,
+    Task,
+    attempt,
+    failed_record,
+    is_spread,
+    load_in_process,
+)
 from monai_isles.data.entries import find_apart, find_entries
 from monai_isles.data.remote import fetch_entry
 from monai_isles.errors import IslesError, refused
@@ -26,6 +36,7 @@ from monai_isles.io.clock import clock_sha256
 from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
+from monai_isles.io.read import read_image
 from monai_isles.io.runs import RunFolder, done_before, read_record, sweep_parts
 from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
@@ -83,8 +94,11 @@ def predict(
     predictor = recipe.load()
     with RunFolder(out, outputs=[f"{entry['case']}/probability.nii.gz" for entry in entries]) as held:
         records = predict_cohort(recipe, entries, place=place, predictor=predictor, strict=strict)
-        for name, record in records.items():
-            settle_entropy(out / name, record, wanted=entropy)
+        for entry in entries:
+            name = str(entry["case"])
+            settle_entropy(out / name, records[name], wanted=entropy)
+            if report and records[name]["outcome"] == "done before":
+                records[name] = attempt(partial(_draw_page, out), Task(name, entry), strict=strict)
         if bids:
             done = [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"]
             outputs.publish_bids(out, done)
@@ -137,6 +151,16 @@ def publish_page(out: Path, entry: Entry, maps: Mapping[str, object], result: di
     from monai_isles.reports.page import publish_case_page
 
     publish_case_page(entry, maps, result, out / str(entry["case"]) / "report.html")
+
+
+def _draw_page(out: Path, task: Task) -> Record:
+    """Write the page of a case that was predicted without one, from its files."""
+    folder = out / task.case
+    if not (folder / "report.html").is_file():
+        result = read_record(folder / "result.json")
+        maps = {name: read_image(folder / f"{name}.nii.gz").data[None] for name in result["maps_sha256"]}
+        publish_page(out, task.about, maps, result)
+    return {"outcome": "done before"}
 
 
 @dataclass(frozen=True)
@@ -297,7 +321,8 @@ class _Staged:
 
 def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> None:
     """Remove what only a former result of the case has: ``evaluate`` and readers would take it for a part of this."""
-    stale = [f"{name}.nii.gz" for name in ("uncertainty", "pseudo_dwi") if name not in maps]
+    names = ("uncertainty", "pseudo_dwi", "core", "hypoperfused", "penumbra")
+    stale = [f"{name}.nii.gz" for name in names if name not in maps]
     for file in [*stale, *([] if page else ["report.html"])] if read_record(folder / "result.json") else []:
         (folder / file).unlink(missing_ok=True)
 

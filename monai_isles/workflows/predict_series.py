@@ -21,7 +21,7 @@ from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import CUTS, case_ischaemia, perfusion_block
 from monai_isles.inference.outputs import publish_bids
 from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
-from monai_isles.io.publish import publish_image
+from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image, read_image
 from monai_isles.io.runs import RunFolder, read_record, sweep_parts
 from monai_isles.modalities import MEASURED_MAPS
@@ -33,7 +33,15 @@ from monai_isles.reports.page import case_page
 from monai_isles.reports.studies import publish_studies
 from monai_isles.reports.views import CaseView
 from monai_isles.workflows.perfusion import MeasuredStudy, intensity_flags, maps_of, measure_study, run_studies
-from monai_isles.workflows.predict import Recipe, predict_cases, prediction_record, recipe_of, settle_entropy
+from monai_isles.workflows.predict import (
+    Recipe,
+    is_predicted,
+    predict_cases,
+    prediction_record,
+    prediction_stamp,
+    recipe_of,
+    settle_entropy,
+)
 
 # what can be written as DICOM: its files
 DICOM_FILES = {
@@ -76,6 +84,11 @@ class Wanted:
         return results
 
     @property
+    def page(self) -> dict[str, object]:
+        """Return what ``result.json`` states of the page."""
+        return {"patient_shown": self.show_patient} | ({"viewer": self.viewer} if self.report else {})
+
+    @property
     def objects(self) -> list[str]:
         """Return the written names of ``DICOM_FILES``, in its order; a report needs the segments of a SEG."""
         return [kind for kind in DICOM_FILES if kind in self.dicom or (kind == "seg" and "sr" in self.dicom)]
@@ -96,12 +109,14 @@ def publish_results(
     result["quality"] = [*measured.record["flags"], *flags, *rule_flags]
     remarks = ("kind", "source_sha256", "ct", "frames", "dt_s", "times_from", "tube_kv", "scan", "settings", "coverage")
     result["source"] = {key: measured.record.get(key) for key in remarks} | {"simulated": measured.simulated}
-    result["patient_shown"] = wanted.show_patient
+    result |= wanted.page
     volumes = {key: np.asarray(maps[key][0]) for key in ("probability", "uncertainty") if key in maps}
     ttp = {"ttp": read_image(str(measured.entry["ttp"]), kind="ttp").data}
     view = _view(measured, arrays | ttp | volumes | masks, images["ct"], result, wanted)
     if wanted.report:
         case_page(view, folder / "report.html", viewer=wanted.viewer)
+    else:  # a former page may name the patient
+        (folder / "report.html").unlink(missing_ok=True)
     if measured.slices and wanted.dicom:
         _publish_dicom(measured, masks, images["ct"].affine, view, folder, wanted)
 
@@ -245,22 +260,24 @@ def process_study(
     folder = recipe.out / task.case
     with quiet():
         measured = measure_study(task.about, task.case, recipe.out, device=str(predictor.device), **reading)
-        _forget_unfinished(folder, measured, wanted)
+        entry = measured.network_entry(optional)
+        current = is_predicted(folder, prediction_stamp(predictor, entry))
+        _mark_unfinished(folder, measured, wanted)
 
         def after(entry: Mapping[str, object], maps: Mapping[str, object], result: dict[str, object]) -> None:
+            for name in () if current else sum(DICOM_FILES.values(), ()):  # of another result
+                (folder / name).unlink(missing_ok=True)
             publish_results(measured, maps, result, folder, wanted)
 
-        inputs = [measured.network_entry(optional)]
-        record = predict_cases(predictor, inputs, folder.parent, after=after, strict=True)[task.case]
+        record = predict_cases(predictor, [entry], folder.parent, after=after, strict=True)[task.case]
         settle_entropy(folder, record, wanted=entropy)
     return record
 
 
-def _forget_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) -> None:
-    """Delete ``result.json`` of a case that lacks a wanted result, or whose inputs are not kept."""
-    mark = folder / "result.json"
-    record = read_record(mark)
-    shown = not record or record.get("patient_shown") == wanted.show_patient
+def _mark_unfinished(folder: Path, measured: MeasuredStudy, wanted: Wanted) -> None:
+    """Let a case be predicted again that lacks a wanted result, or whose inputs are not kept."""
+    record = read_record(folder / "result.json")
     complete = all((folder / name).is_file() for name in wanted.files(measured))
-    if wanted.dawn is not None or not shown or not complete:
-        mark.unlink(missing_ok=True)
+    shown = all(record.get(key) == value for key, value in wanted.page.items())
+    if record and (wanted.dawn is not None or not shown or not complete):
+        publish_json(folder / "result.json", record | {"maps_sha256": None})

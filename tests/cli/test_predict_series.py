@@ -203,6 +203,19 @@ def test_the_patient_is_on_the_page_only_when_asked(predict: Callable[..., int],
     assert predict(coarse / "scan_a") == 0 and "ZZPLANTED" not in page.read_text(encoding="utf-8")
 
 
+def test_objects_and_page_of_a_former_result_go_and_those_of_the_same_stay(
+    predict: Callable[..., int], coarse: Path, tmp_path: Path
+) -> None:
+    out = tmp_path / "out/scan_a"
+    assert predict(coarse / "scan_a", extra=("--dicom-out", "seg", "sc")) == 0
+    small = (out / "report.html").stat().st_size
+    assert predict(coarse / "scan_a", extra=("--viewer", "niivue", "--show-patient", "--dicom-out", "pdf")) == 0
+    assert (out / "report.html").stat().st_size > small + 100_000
+    assert {"lesion_seg.dcm", "capture_mosaic.dcm", "report_pdf.dcm"} <= {path.name for path in out.iterdir()}
+    assert predict(coarse / "scan_a", extra=("--dicom-out", "seg", "--no-report", "--threshold", "0.4")) == 0
+    assert [path.name for path in out.glob("*.dcm")] == ["lesion_seg.dcm"] and not (out / "report.html").exists()
+
+
 def test_a_folder_called_after_its_patient_lends_no_name(
     predict: Callable[..., int], coarse: Path, tmp_path: Path
 ) -> None:

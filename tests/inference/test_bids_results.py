@@ -29,6 +29,9 @@ def test_what_is_there_is_copied_and_the_folder_describes_itself(tmp_path: Path)
         "sub-case7/perf/sub-case7_desc-monaiisles_result.json": b"result.json",
         "sub-case7/perf/sub-case7_desc-monaiisles_tmax.nii.gz": b"maps/tmax.nii.gz",
     }
+    (tmp_path / "case_7/maps/tmax.nii.gz").unlink()
+    publish_bids(tmp_path, [{"case": "case_7"}])
+    assert not list(root.rglob("*tmax*")) and list(root.rglob("*mask.nii.gz"))
 
 
 def test_two_cases_of_one_name_in_bids_are_refused_before_anything_is_written(tmp_path: Path) -> None:

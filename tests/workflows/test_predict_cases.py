@@ -176,6 +176,19 @@ def test_nothing_of_a_former_bundle_stays_beside_the_result_of_another(
     assert sorted(path.name for path in out.iterdir()) == [
         "core.nii.gz", "hypoperfused.nii.gz", "lesion.nii.gz", "probability.nii.gz", "result.json",
     ]  # fmt: skip
+    predict(case(phantom_folder, 1))
+    assert not (out / "core.nii.gz").exists() and (out / "uncertainty.nii.gz").is_file()
+
+
+def test_a_page_asked_for_later_is_drawn_from_the_files(phantom_folder: Path, tmp_path: Path) -> None:
+    words = ["predict", str(case(phantom_folder, 1)), "--bundle", "threshold", "--out", str(tmp_path)]
+    page, record = tmp_path / "case_1/report.html", tmp_path / "run.json"
+    assert main(words) == 0
+    drawn = page.read_bytes()
+    page.unlink()
+    assert main([*words, "--no-report"]) == 0 and not page.exists()
+    assert main(words) == 0 and page.read_bytes() == drawn
+    assert json.loads(record.read_text())["cases"] == {"case_1": {"outcome": "done before"}}
 
 
 def test_a_failure_that_no_code_names_says_its_cause(phantom_folder: Path, tmp_path: Path) -> None:
