@@ -18,7 +18,7 @@ from collections.abc import Collection, Iterator
 from functools import lru_cache
 from pathlib import Path
 
-from monai_isles.data.scans import TESTING, TRAINING, Scan, section_in
+from monai_isles.data.scans import TESTING, TRAINING, Scan, section_in, section_of
 from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.errors import refused
 from monai_isles.io.findings import WARNING, finding, tell
@@ -31,7 +31,9 @@ _OTHER_NAMES = {"t1w": "t1", "t2w": "t2", "t1ce": "t1c", "t1gd": "t1c", "rcbf": 
     ("ncct", "nect", "nct", "noncontrast", "unenhanced", "native", "plainct", "ctnative"), "ct"
 )
 TOKENS = {key: key for key in MODALITIES} | _OTHER_NAMES
-_SEQUENCES = {"t2flair": "flair", "mprage": "t1", "tracew": "dwi", "b1000": "dwi"}
+_SEQUENCES = {"t2flair": "flair", "mprage": "t1"} | dict.fromkeys(
+    ("tracew", "b800", "b900", "b1000", "b1200", "b1500"), "dwi"
+)
 IMAGE = re.compile(r"\.nii(?:\.gz)?$", re.IGNORECASE)
 _MASK = re.compile(
     r"^(.*?)(?:^|[_.\- ])(?:lesions?[_.\- ]?(?:msk|mask|seg|segmentation)|msk|mask|lesion|label|ot|seg|segmentation)$",
@@ -40,8 +42,12 @@ _MASK = re.compile(
 _NO_LESION = re.compile(r"(?:^|[_.\- ])(?:brain|bet|head|skull|tissue|vessels?)[_.\- ]?$", re.IGNORECASE)
 _PARTS = re.compile(r"^(.*?)(?:^|[_.\- ])([A-Za-z0-9]+)$")
 _SUBJECT = re.compile(r"^sub-([A-Za-z0-9]+)")
-# read as CBF, CBV, FLAIR, T1, DWI and mask if there are no others
-_SECOND_CHOICE = re.compile(rf"(?:rcb[fv]|seg|segmentation|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$", re.IGNORECASE)
+_VIEW = r"(?:[23]d|ax|axial|tra|transversal|sag|sagittal|cor|coronal)"
+# read as CBF, CBV, FLAIR, T1, DWI and mask, or in this view, if there are no others
+_SECOND_CHOICE = re.compile(
+    rf"(?:rcb[fv]|seg|segmentation|trace|{'|'.join(_SEQUENCES)})\.nii(?:\.gz)?$|(?:^|[_.\- ]){_VIEW}[_.\- ]",
+    re.IGNORECASE,
+)
 _MASK_FOLDER = re.compile(r"^(?:lesion[_\- ]?)?(?:masks?|labels?|segmentations?)$|^labelsT[rs]$", re.IGNORECASE)
 _PART_FOLDER = re.compile(rf"{_MASK_FOLDER.pattern}|^(?:images?|lesions?)$", re.IGNORECASE)
 _CHANNEL = re.compile(r"^(.+)_(\d{4})$")
@@ -54,10 +60,24 @@ _ON_IMAGE = re.compile(r"^(.*?)(?:^|[_.\- ])(lesion[_.\- ]?)?(?:lesion|msk|mask)
 # names of several words that stand for one modality
 _PHRASES = {
     "ct": r"(?:non[_\- ]?contrast|plain|native|unenhanced)[_\- ]?ct|ct[_\- ](?:plain|native)",
+    "dwi": r"dwi[_\- ]?trace",
     "t1c": r"t1w?[_\- ]?(?:post|gd|ce|km|contrast)", "t1": r"t1w?[_\- ]?(?:pre|t?se|fse)", "t2": r"t2w?[_\- ]?[tf]se",
 }  # fmt: skip
 _NATIVE = re.compile(  # ``T1_native`` and ``DWI_native`` are no CT
-    rf"((?:^|[_.\- ])(?:{'|'.join(sorted(TOKENS))}))[_.\- ](?:native|unenhanced|non[_\- ]?contrast)$", re.IGNORECASE
+    rf"((?:^|[_.\- ])(?:{'|'.join(sorted(TOKENS | _SEQUENCES))}))[_.\- ]"
+    rf"(?:native|unenhanced|non[_\- ]?contrast|{_VIEW})$",
+    re.IGNORECASE,
+)
+# ``AX_T2_FLAIR``, ``3D_FLAIR``
+_VIEWED = re.compile(
+    rf"(^|[_.\- ]){_VIEW}[_.\- ]+(?=(?:t[12]w?[_.\- ])?(?:{'|'.join(sorted(TOKENS | _SEQUENCES))})$)", re.IGNORECASE
+)
+# One person's scans of several days. A date may be the name of a person's folder too, below one that has no number.
+_SESSION = re.compile(
+    r"^(.+?)[_.\- ]+(?:(?:ses|session|visit|tp|timepoint|day|week|month)[_.\- ]?[a-z0-9]+|baseline|follow[_\- ]?up\d*"
+    r"|pre|post|(?:sub)?acute|chronic|admission|discharge)$"
+    r"|^(?!(?:19|20)\d\d[_.\- ])(.*?\d.*?)[_.\- ]+20\d\d[-_.]?[01]\d[-_.]?[0-3]\d$",
+    re.IGNORECASE,
 )
 _OF_PERFUSION = {*MEASURED_MAPS, "ctp"}
 _B_ZERO = re.compile(r"(?:^|[_.\- ])b0+$", re.IGNORECASE)
@@ -70,6 +90,7 @@ def key_of(name: str) -> tuple[str, str] | None:
     stem = _NATIVE.sub(r"\1", unicodedata.normalize("NFC", IMAGE.sub("", name)))
     for phrase_key, phrase in _PHRASES.items():
         stem = re.sub(rf"(?:^|(?<=[_.\- ]))(?:{phrase})$", phrase_key, stem, flags=re.IGNORECASE)
+    stem = _VIEWED.sub(r"\1", stem)
     if mask := _MASK.match(stem):
         return None if _NO_LESION.search(mask[1]) else (mask[1], LABEL)
     if (parts := _PARTS.match(stem)) and (key := (TOKENS | _SEQUENCES).get(parts[2].lower())):
@@ -153,6 +174,7 @@ def scan_folder(folder: str | Path) -> list[Scan]:
         scan.subject = person and person[0]
         if not (key in scan.files and _SECOND_CHOICE.search(path.name)):
             scan.add(key, path)
+    _join_modality_folders(scans, root)
     _join_sequences(scans)
     _join_maps(scans)
     _join_masks(scans)
@@ -160,6 +182,7 @@ def scan_folder(folder: str | Path) -> list[Scan]:
     for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
         if times[scan.section, name] > 1 and name == unicodedata.normalize("NFC", Path(home).name):
             scan.name = f"{unicodedata.normalize('NFC', Path(home).parent.name)}_{name}"
+        _name_subject(scan, Path(home), root)
     for scan in scans.values():
         if set(scan.files) == {LABEL}:
             alone = "no image with the same name before the last part"
@@ -167,14 +190,48 @@ def scan_folder(folder: str | Path) -> list[Scan]:
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 
 
+def _join_modality_folders(scans: dict[tuple[str, str, str], Scan], root: Path) -> None:
+    """Move the one image of each case in a folder named by its modality (``DWI/P1_dwi``) to the folder above."""
+    for (section, home, name), scan in list(scans.items()):
+        place = Path(home)
+        above = place.parent
+        (key, *others) = scan.files or ("",)
+        if not home or place == root or others or key_of(f"{place.name}.nii") not in (("", key), ("T2", "flair")):
+            continue
+        del scans[section, home, name]
+        new = unicodedata.normalize("NFC", above.name) if name == unicodedata.normalize("NFC", place.name) else name
+        owner = scans.setdefault((section, str(above), new), Scan(section, new))
+        for path in (*scan.files.values(), *scan.doubled.values()):
+            owner.add(key, path)
+
+
+def _name_subject(scan: Scan, home: Path, root: Path) -> None:
+    """Name the subject of a training scan that is one of several days: ``P1/baseline``, ``P1_ses-02``, ``P1/20210304``.
+
+    Without it the scans of a person would be in several folds.
+    """
+    text = scan.name
+    if text == unicodedata.normalize("NFC", home.name) and home.parent != root:
+        text = f"{home.parent.name}_{text}"
+    if scan.subject is None and scan.section == TRAINING and (match := _SESSION.match(text)):
+        person = match[1] or match[2]
+        scan.subject = None if section_of(person) else person
+
+
 def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
     """Add the files of a case ``P1_T2`` (``P1_T2_FLAIR``) to case ``P1``, if that has other files and none of them.
 
-    So are masks named after their image (``P1_DWI_lesion``); ``P1_DWI_mask`` may be one of the brain.
+    So are masks named after their image (``P1_DWI_lesion``); ``P1_DWI_mask`` may be one of the brain. Two such
+    cases, ``P1_DWI`` (``P1_DWI_ADC``) and ``P1_T2``, are case ``P1``.
     """
+    stems = {place: _WEIGHTING.match(place[2]) for place in scans}
+    owners = {place: (*place[:2], match[1] or Path(place[1]).name) for place, match in stems.items() if match}
+    for owner_place, several in Counter(owners.values()).items():
+        if several > 1:
+            scans.setdefault(owner_place, Scan(owner_place[0], owner_place[2]))
     for (section, home, name), scan in list(scans.items()):
-        match = _WEIGHTING.match(name)
-        owner = match and scans.get((section, home, match[1] or Path(home).name))
+        match = stems.get((section, home, name))
+        owner = match and scans.get(owners[section, home, name])
         if not match or not owner or owner is scan or scan.doubled or owner.files.keys() & scan.files:
             continue
         fitting = {*_OF_WEIGHTING.get(match[2].lower(), ())}
@@ -183,6 +240,8 @@ def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:
         if scan.files.keys() <= fitting:
             owner.files |= scan.files
             del scans[section, home, name]
+    for place in [place for place, scan in scans.items() if not scan.files]:
+        del scans[place]
 
 
 def _join_maps(scans: dict[tuple[str, str, str], Scan]) -> None:

@@ -39,7 +39,10 @@ def keys(folder: Path) -> dict[str, set[str]]:
     ("x_b0_dwi.nii", None), ("x_acq-b0_dwi.nii", None), ("x_acq-b1000_dwi.nii", ("x_acq-b1000", "dwi")),
     ("x_seg.nii", ("x", "label")), ("x_lesion_seg.nii", ("x", "label")), ("x_brain_seg.nii", None), ("aseg.nii", None),
     ("x_lesion_dwi.nii", ("x", "label")), ("lesion-mask_flair.nii", ("", "label")), ("x_mask_dwi.nii", None),
-    ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
+    ("x_DWI_trace.nii", ("x", "dwi")), ("x_b900.nii", ("x", "dwi")), ("x_b50.nii", None),
+    ("3D_FLAIR_sag.nii", ("", "flair")),
+    ("AX_T2_FLAIR.nii", ("T2", "flair")), ("x_T1_MPRAGE_COR.nii", ("x_T1", "t1")), ("cor_1_dwi.nii", ("cor_1", "dwi")),
+    ("x_lesion_ax.nii", None), ("xdwi.nii", None), ("dwi.txt", None), (".part-1-x_dwi.nii", None),
 ])  # fmt: skip
 def test_the_last_part_of_a_name_is_the_modality(name: str, found: tuple[str, str] | None) -> None:
     assert key_of(name) == found
@@ -112,6 +115,43 @@ def test_maps_named_by_a_program_belong_to_the_case_of_their_folder(tmp_path: Pa
     assert keys(tmp_path / "d" / "p2") == {"p2": {"ct", "label"}, "rapid": {"cbf", "cbv", "tmax"}, "olea": {"tmax"}}
     make(tmp_path / "e", "dwi.nii", "p2_adc.nii")
     assert keys(tmp_path / "e") == {"e": {"dwi"}, "p2": {"adc"}}
+
+
+@pytest.mark.parametrize("names", [
+    ("P1/DWI/dwi.nii", "P1/FLAIR/flair.nii", "P1/MASK/mask.nii"),
+    ("P1/DWI/P1_dwi.nii", "P1/FLAIR/P1_flair.nii", "P1/masks/P1.nii"),
+    ("DWI/P1_dwi.nii", "FLAIR/P1_flair.nii", "mask/P1_mask.nii"),
+    ("P1_DWI_b1000.nii", "P1_T2_FLAIR.nii", "P1_DWI_lesion.nii"),
+    ("P1/AX_DWI.nii", "P1/3D_FLAIR_sag.nii", "P1/lesion.nii"),
+])  # fmt: skip
+def test_folders_of_modalities_views_and_weightings_do_not_split_a_case(tmp_path: Path, names: tuple[str, ...]) -> None:
+    make(tmp_path, *names, *(name.replace("P1", "P2") for name in names))
+    assert keys(tmp_path) == {"P1": {"dwi", "flair", "label"}, "P2": {"dwi", "flair", "label"}}
+
+
+def test_a_folder_named_by_a_modality_may_be_a_case_or_a_time(tmp_path: Path) -> None:
+    make(tmp_path, "P1/CT/ct.nii", "P1/CT/cbf.nii", "P1/T2/t1.nii", "P1/T2/t2.nii", "T2_FLAIR/P3_flair.nii")
+    assert keys(tmp_path) == {"CT": {"ct", "cbf"}, "T2": {"t1", "t2"}, "P3": {"flair"}}
+
+
+def test_another_view_is_read_where_there_is_no_image_without(tmp_path: Path, caplog) -> None:
+    make(tmp_path, "P1/FLAIR.nii", "P1/FLAIR_sag.nii", "P2/SAG_FLAIR.nii", "P2/dwi.nii")
+    found = {case.name: case.images["flair"].name for case in find_cases(tmp_path)}
+    assert found == {"P1": "FLAIR.nii", "P2": "SAG_FLAIR.nii"} and "sag: 1 files such as FLAIR_sag.nii" in caplog.text
+
+
+@pytest.mark.parametrize(("names", "people"), [
+    (("P1/baseline/dwi.nii", "P1/follow-up/dwi.nii", "P2/baseline/dwi.nii"), ["P1", "P1", "P2"]),
+    (("sub-1/ses-01/dwi.nii", "sub-1/ses-02/dwi.nii", "sub-2/ses-01/dwi.nii"), ["sub-1", "sub-1", "sub-2"]),
+    (("P1/20210304/dwi.nii", "P1/2021-06-11/dwi.nii", "P2/20210402/dwi.nii"), ["P1", "P1", "P2"]),
+    (("P1_pre_dwi.nii", "P1_post_dwi.nii", "P2_20210304_dwi.nii"), ["P1", "P1", "P2"]),
+    # a centre or a year is no person, nor is what is in the data folder itself
+    (("A/001/dwi.nii", "A/002/dwi.nii", "B/001/dwi.nii"), ["A_001", "002", "B_001"]),
+    (("images/20210304/dwi.nii", "2021/20210305/dwi.nii", "acute/dwi.nii"), ["20210304", "20210305", "acute"]),
+    (("training/acute/dwi.nii", "training/chronic/dwi.nii"), ["acute", "chronic"]),
+])  # fmt: skip
+def test_scans_of_several_days_are_of_one_subject(tmp_path: Path, names: tuple[str, ...], people: list[str]) -> None:
+    assert sorted(case.subject for case in find_cases(make(tmp_path, *names))) == sorted(people)
 
 
 def test_a_segmentation_may_be_of_tissues(tmp_path: Path) -> None:
