@@ -12,7 +12,7 @@ class Modality:
     Units: ``lowest`` and ``highest`` bound single voxels, ``typical_max`` bounds the 99th percentile inside
     the brain; all in ``unit``.
     Source: ours, from the field's usual ranges (ISLES 2018 maps as distributed, in the units of their vendor). MR
-        intensities have no unit; MR maps of CBF and CBV have the bounds of CT maps.
+        intensities have no unit, nor have MR maps of CBF and CBV (``as_in_case``).
     """
 
     key: str

@@ -16,7 +16,7 @@ from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_
 from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
-from monai_isles.io.case_images import judged_alone, settle_case
+from monai_isles.io.case_images import as_in_case, settle_case
 from monai_isles.io.clock import nifti_clock
 from monai_isles.io.findings import ERROR, WARNING, Finding, as_finding, collect_remarks, finding
 from monai_isles.io.read import Image, inspect_image, require_same_grid
@@ -210,7 +210,7 @@ def _check_case(
         except IslesError as error:
             findings.append(as_finding(error))
             continue
-        findings += judged_alone(about)
+        findings += as_in_case(about, key, image, scan.files)
         if image is None:
             continue
         images[key] = image

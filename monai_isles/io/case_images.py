@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 
@@ -40,7 +40,7 @@ def read_case_images(
     for key, path in files.items():
         kind = key if key in MODALITIES or key == LABEL else None
         image, found = inspect_image(path, kind=kind, where=case, label_values=label_values)
-        refuse(judged_alone(found))
+        refuse(as_in_case(found, key, image, files))
         assert image is not None  # there is one where nothing was refused
         images[key] = image
     images, found = settle_case(images, case=case)
@@ -48,9 +48,18 @@ def read_case_images(
     return images
 
 
-def judged_alone(findings: Sequence[Finding]) -> list[Finding]:
-    """Return the findings about one image that hold whatever the others of its case are."""
-    return [item for item in findings if item.code != "E-VAL-06"]  # outside the skull noise may have either sign
+def as_in_case(findings: Sequence[Finding], key: str, image: Image | None, others: Collection[str]) -> list[Finding]:
+    """Return the findings about one image as they hold beside the others: ``settle_case`` counts negative voxels.
+
+    Without a CT the scale of CBF and CBV is remarked: those of MR have none, and what reads them takes ratios.
+    """
+    free = key in ("cbf", "cbv") and {"ct", "ctp"}.isdisjoint(others)
+    free = free and image is not None and image.data.max(initial=0) <= MODALITIES["dwi"].highest
+    return [
+        replace(item, severity=WARNING) if free and item.code == "E-VAL-05" else item
+        for item in findings
+        if item.code != "E-VAL-06"
+    ]
 
 
 def settle_case(images: Mapping[str, Image], *, case: str) -> tuple[dict[str, Image], list[Finding]]:

@@ -522,3 +522,21 @@ def test_noise_of_both_signs_is_no_fault_outside_the_skull(write: Write) -> None
         read_case_images({key: whole[key] for key in ("cbf", "cbv")}, case="case_1")
     with pytest.raises(IslesError, match="E-VAL-06(?s:.*)cbf.nii"):  # a map of z-scores
         read_case_images(files(0.0), case="case_1")
+
+
+def test_flow_without_a_unit_is_remarked_without_a_ct_and_refused_beside_one(write: Write) -> None:
+    """MR maps hold 12-bit numbers of no unit; CT maps a hundred times too large would mislead who reads numbers."""
+    arrays = {
+        key: np.random.default_rng(n).uniform(1, 4095, (12, 12, 4)) for n, key in enumerate(("cbf", "cbv", "dwi"))
+    }
+    arrays["ct"] = np.where(arrays["dwi"] > 2000, 35.0, -1000.0)
+    files = {key: write(data.astype(np.float32), f"{key}.nii") for key, data in arrays.items()}
+    ct = files.pop("ct")
+    with collect_remarks() as remarks:
+        images = read_case_images(files, case="case_1")
+    assert [one.code for one in remarks] == ["E-VAL-05"] * 2 and images["cbv"].data.max() > 4000
+    with pytest.raises(IslesError, match="E-VAL-05"):
+        read_case_images(files | {"ct": ct}, case="case_1")
+    files["cbf"] = write(np.full((12, 12, 4), 8e31, np.float32) * np.eye(12, dtype=np.float32)[..., None], "far.nii")
+    with pytest.raises(IslesError, match="E-VAL-05"):
+        read_case_images(files, case="case_1")
