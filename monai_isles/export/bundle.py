@@ -320,8 +320,11 @@ def _move(aside: Path, out: Path) -> None:
     if not out.exists():
         os.replace(aside, out)
         return
-    for new in sorted(aside.iterdir()):
-        target = out / new.name
+    # ``ci`` may hold the unit tests of other bundles
+    tests, parts = list(aside.glob("ci/unit_tests/*")), [new for new in aside.iterdir() if new.name != "ci"]
+    for new in sorted([*tests, *parts]):
+        target = out / new.relative_to(aside)
+        target.parent.mkdir(parents=True, exist_ok=True)
         if target.is_dir():
             target.rename(aside / f"replaced-{new.name}")
         os.replace(new, target)

@@ -65,6 +65,17 @@ def test_the_hub_reads_licence_library_tags_and_the_measured_dice(tmp_path: Path
     assert "ICBM 152" in licence and "Simulated CT perfusion" in licence
 
 
+def test_a_second_bundle_leaves_the_unit_test_of_the_first_where_it_is(tmp_path: Path) -> None:
+    for name in ("threshold", "unet", "unet"):
+        export_bundle(name, tmp_path / "out", graphs=False, zoo=True, force=True)
+    names = sorted(Bundle.open(name).metadata["zoo_name"] for name in ("threshold", "unet"))
+    tests = sorted(path.name for path in (tmp_path / "out/ci/unit_tests").iterdir())
+    assert tests == [f"test_{name}.py" for name in names]
+    assert sorted(path.name for path in (tmp_path / "out").iterdir()) == sorted(
+        ["ci", *names, *(f"{name}.zip" for name in names)]
+    )
+
+
 def test_zoo_names_are_the_zoo_s_kind_and_each_its_own() -> None:
     names = [Bundle.open(name).metadata["zoo_name"] for name in BUNDLES]
     assert len(set(names)) == len(names)
