@@ -11,6 +11,7 @@ from typing import Any, cast
 from monai_isles.case import CHECKSUMS, Case
 from monai_isles.cohort.task import Record, left_out_records, require_own_names
 from monai_isles.data.datalist import read_datalist
+from monai_isles.data.folder import IMAGE, walk
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
 from monai_isles.data.schema import require_sound
@@ -158,7 +159,7 @@ def _resolve(root: Path, entry: dict, key: str) -> Path | None:
     if key != "ctp" or "ct" not in entry:
         return None
     case = _respell(root, relative_path(root, entry["ct"])).parent.parent
-    return next(iter(sorted([*case.glob("*4DPWI*/*4DPWI*.nii*"), *case.glob("*4DPWI*.nii*")])), None)
+    return next((path for path in walk(case, depth=1) if "4DPWI" in path.name and IMAGE.search(path.name)), None)
 
 
 def _respell(root: Path, relative: str) -> Path:

@@ -47,8 +47,11 @@ def test_a_list_may_be_a_file(dataset: Path, content: dict, tmp_path: Path) -> N
 def test_a_series_without_an_id_is_found_by_name(dataset: Path, content: dict) -> None:
     for entry in content["training"]:
         del entry["ctp"]
+    for path in dataset.glob("TRAINING/*/*4DPWI*/*4DPWI*"):  # what macOS leaves on other disks
+        path.with_name(f"._{path.name}").write_bytes(b"\0\x05\x16\7")
     found = load_entries(content, dataset, keys=("ct", "ctp"), need_label=False)
     assert all("4DPWI" in entry["ctp"] and entry["case"] in entry["ctp"] for entry in found)
+    assert not any("._" in entry["ctp"] for entry in found)
 
 
 def test_all_missing_files_and_keys_are_in_one_error(dataset: Path, content: dict, tools: dict) -> None:
