@@ -242,7 +242,8 @@ class DiscriminatorStep:
         if "generator" not in getattr(self.loss, "parts", ("generator",)):
             return
         output = cast(dict[str, Any], engine.state.output)
-        fake, real, maps = output["pred"].pseudo_dwi.detach(), output["label"][:, 1:2], output["pred"].maps
+        # on a GPU the network's images are in 16 bits, and this step is outside its autocast
+        fake, real, maps = output["pred"].pseudo_dwi.detach().float(), output["label"][:, 1:2], output["pred"].maps
         self.optimizer.zero_grad(set_to_none=True)
         loss = discriminator_ls_loss(verdicts(self.judge, real, maps), verdicts(self.judge, fake, maps))
         loss.backward()

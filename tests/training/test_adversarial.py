@@ -13,10 +13,10 @@ from monai_isles.networks.blocks import PseudoDWIOutput
 from monai_isles.training import DiscriminatorStep
 
 
-def engine_with(step: DiscriminatorStep, times: int) -> Engine:
+def engine_with(step: DiscriminatorStep, times: int, precision: torch.dtype = torch.float32) -> Engine:
     real = torch.rand(4, 1, 32, 32)
     logits = torch.zeros(4, 2, 32, 32, requires_grad=True)
-    fake = torch.zeros(4, 1, 32, 32, requires_grad=True)
+    fake = torch.zeros(4, 1, 32, 32, dtype=precision, requires_grad=True)
     output = {"pred": PseudoDWIOutput(logits, fake, None), "label": torch.cat([real.round(), real, real], 1)}
 
     def step_of_monai(engine: Engine, batch: int) -> None:
@@ -45,6 +45,12 @@ def test_it_learns_to_tell_them_apart() -> None:
     first = step.last
     engine_with(step, 60)
     assert step.last < 0.5 * first
+
+
+def test_images_in_16_bits_as_on_a_gpu_are_judged_too() -> None:
+    step = DiscriminatorStep(*parts())
+    engine_with(step, 1, torch.float16)
+    assert step.last > 0
 
 
 def test_what_the_generator_s_step_left_behind_does_not_move_it() -> None:
