@@ -13,6 +13,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.io.case_images import mask_by_ct, read_case_images
 from monai_isles.io.findings import WARNING, finding, refuse
 from monai_isles.io.read import require_same_grid
+from monai_isles.io.values import FEW_VOXELS
 from monai_isles.modalities import LABEL, LABEL_VALUES, MEASURED_MAPS, PERFUSION_MAPS
 from monai_isles.perfusion.thresholds import (
     CORE_CUT,
@@ -27,6 +28,7 @@ from monai_isles.transforms.registration import split_head
 
 Trained = Mapping[str, Mapping[str, Sequence[float]]]  # smallest and largest facts of the training cases, by modality
 UNKNOWN: Trained = MappingProxyType({})
+_MOST_BRAIN = 0.95  # of the voxels: an ellipse fills 79 % of its box
 CUTS = {"core_rcbf": CORE_CUT, "delay_s": HYPOPERFUSED_S, "min_cluster_ml": MIN_CLUSTER_ML}
 
 
@@ -120,10 +122,16 @@ def read_perfusion_case(
 def case_ischaemia(
     entry: Mapping[str, Any], cuts: Mapping[str, Any] = CUTS, trained: Trained = UNKNOWN
 ) -> tuple[Ischaemia, str] | None:
-    """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax."""
+    """Return masks and volumes of one case and the method that separated its sides; None without CBF or Tmax.
+
+    Raises: ``E-VAL-20`` where maps without a mask, and no CT, do not tell brain from air.
+    """
     if not (entry.get("cbf") and entry.get("tmax")):
         return None
     case = read_perfusion_case(entry, maps=[key for key in MEASURED_MAPS if entry.get(key)], trained=trained)
+    if not entry.get("ct") and case.brain.size >= FEW_VOXELS and (share := case.brain.mean()) > _MOST_BRAIN:
+        fix = "give the CT of the scan as well, or set the maps to 0 outside the brain"
+        raise refused("E-VAL-20", where=case.name, found=f"values in {share:.0%} of the voxels, and no CT", fix=fix)
     sides: dict[str, Any] = {"contralateral": case.reference, "left": case.left}
     return ischaemia(case.cbf, case.tmax_s, case.brain, case.spacing_mm, **cuts, **sides, cbv=case.cbv), case.midline
 

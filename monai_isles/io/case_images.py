@@ -108,7 +108,8 @@ def noise_findings(images: Mapping[str, Image], *, case: str) -> list[Finding]:
     for axis, mm in enumerate(image.spacing_mm[:2]):
         step, values, inside = max(1, round(_APART_MM / mm)), np.swapaxes(flow, 0, axis), np.swapaxes(brain, 0, axis)
         both = inside[step:] & inside[:-step]
-        shared.append(np.corrcoef(values[step:][both], values[:-step][both])[0, 1] if both.sum() > 1 else 1.0)
+        with np.errstate(invalid="ignore"):  # NaN of equal values is no noise
+            shared.append(np.corrcoef(values[step:][both], values[:-step][both])[0, 1] if both.sum() > 1 else 1.0)
     if not np.mean(shared) < _LEAST_SHARED:
         return []
     text = f"flow of places {_APART_MM:g} mm apart correlates by {np.mean(shared):.2f}"

@@ -64,6 +64,17 @@ def test_where_the_rules_cannot_be_applied_the_reason_stands(entry: dict[str, ob
     assert perfusion_block(entry)["not_computed"].startswith("E-EVAL-02: no blood flow on the reference side")
 
 
+def test_maps_without_a_mask_and_a_ct_have_no_core(entry: dict[str, object]) -> None:
+    """Noise in the air would count as brain, and as core."""
+    for key in ("cbf", "tmax"):
+        image = nibabel.load(str(entry[key]))
+        noisy = np.maximum(image.get_fdata(dtype=np.float32), 0.5)
+        nibabel.save(nibabel.Nifti1Image(noisy, image.affine, image.header), str(entry[key]))
+    assert perfusion_block(entry)["not_computed"].startswith(
+        "E-VAL-20: perfusion maps cover bone or air (values in 100%"
+    )
+
+
 def test_the_core_of_the_phantom_is_that_of_the_evaluation(phantom_folder: Path) -> None:
     for one in find_entries(phantom_folder, section="training", keys=("ct", "cbf", "cbv", "mtt", "tmax")):
         case = read_perfusion_case(one)
