@@ -29,6 +29,7 @@ from monai_isles.io.grid import corners_apart_mm
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
 
+RECORD = "perfusion.json"  # beside maps that were measured here
 AIR_HU = -1024.0
 _HEAD_HU, _LEAST_SHARE = -200.0, 0.99
 
@@ -259,13 +260,17 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
 def _in_data_set(path: Path) -> list[StudyFiles]:
     """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without.
 
-    Beside cases of plain folders, a 4D file of an unknown name in another patient's folder is a study too.
+    Beside cases of plain folders, a 4D file of an unknown name in another patient's folder is a study too. Results of
+    former runs in a folder below are none.
     """
     files = [file.absolute() for file in walk(path) if IMAGE.search(file.name)]
+    own = {file.parent for file in files if (file.parent / RECORD).is_file()}
+    files = [file for file in files if file.parent not in own]
     try:
         layout, scans = scan_layout(path) if files else (DICOM, [])
     except IslesError:
         layout, scans = DICOM, []
+    scans = [scan for scan in scans if own.isdisjoint(file.parent for file in scan.files.values())]
     known = layout is not DICOM and any("ctp" in scan.files for scan in scans)
     cases = [_of_scan(scan, path) for scan in scans] if known else []
     if known and layout is not PLAIN:

@@ -17,7 +17,7 @@ from monai_isles.bundle.bundle import OTHER_WEIGHTS, TRAINED
 from monai_isles.cohort.engine import run_cases
 from monai_isles.cohort.task import Place, Record, Task, stands_elsewhere
 from monai_isles.data.scans import SeriesInput, read_perfusion_series
-from monai_isles.data.study import StudyFiles, StudyImages, find_studies, read_study, studies_of, study_places
+from monai_isles.data.study import RECORD, StudyFiles, StudyImages, find_studies, read_study, studies_of, study_places
 from monai_isles.dicom.header import read_words
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import brain_facts, unseen_intensities
@@ -36,7 +36,7 @@ from monai_isles.transforms.registration import split_head
 
 MAPS = (*MEASURED_MAPS, "rcbf")
 MASKS = ("core", "hypoperfused")
-RECORD, TABLE = "perfusion.json", "per_case.csv"
+TABLE = "per_case.csv"
 _MEAN_CT = "mean before the bolus, HU"
 _NAMED = ("StudyInstanceUID", "SeriesInstanceUID", "SOPInstanceUID")
 RESIDUAL, LEAST_RESIDUAL_HU = 2.0, 10.0

@@ -314,6 +314,19 @@ def test_a_series_of_another_name_beside_cases_is_a_study_too(tmp_path: Path) ->
     assert used == {"P1": "ctp.nii.gz", "P2": "perfusion_4D.nii", "P3": "perf.nii"} and found["P3"].plain
 
 
+@pytest.mark.parametrize("dicom", [False, True])
+def test_results_of_a_former_run_below_the_data_are_no_studies(tmp_path: Path, write_tiny, dicom: bool) -> None:
+    study = write_tiny("classic")[1] if dicom else series(tmp_path / "data/p1/ctp.nii.gz").parent
+    data = study if dicom else study.parent
+    places = study_places(data)
+    maps = data / "results/p1/maps"
+    series(maps / "ctp.nii.gz")
+    save(maps / "cbf.nii.gz", np.full((6, 5, 2), 40.0))
+    (maps / "perfusion.json").write_text("{}")
+    assert study_places(data) == places and len(places) == 1
+    assert study_places(maps)[0].series == maps / "ctp.nii.gz"  # asked for by its own name
+
+
 @pytest.fixture
 def unitobrain(tmp_path: Path, write_tiny) -> Path:
     """Two raw scans, with what the data set keeps beside them, in the folder of the archive."""
