@@ -37,7 +37,8 @@ def run(args: argparse.Namespace) -> int:
     chosen = {name: getattr(args, name) for name in ("data_list", "dataset_dir", "folds", "protocol", "strict")}
     bundle = Bundle.open(args.bundle, overlays=args.overlay, settings=dict(args.set))
     plan, content = make_plan(bundle, **chosen)
-    record = cross_validate(plan, content, args.out, place=place, cache_dir=args.cache, cache_gb=args.cache_gb)
+    cache = {"cache_dir": args.cache, "cache_gb": args.cache_gb}
+    record = cross_validate(plan, content, args.out, place=place, strict=args.strict, **cache)
     print(json.dumps(record, indent=2) if args.json else _text(record, args.out))
     done = [*record["folds"].values(), *record["cases"].values()]
     failed = plan.left_out or any(item["outcome"] == "failed" for item in done)

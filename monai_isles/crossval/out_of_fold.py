@@ -146,8 +146,9 @@ def find_out_of_fold(folder: str | Path) -> OutOfFold:
     faults = {name: str(record.get("error", "")) for made in written for name, record in made.items()}
     for fold, ended in read_record(folder / "run.json").get("folds", {}).items():
         _, _, text = str(ended.get("error", "")).partition("\n")
-        # no case of the fold could be read, so no network was trained for it
-        if ended.get("step") == "training" and text.startswith(_OF_A_CASE):
+        # no case of the fold could be read, so no network was trained for it; a strict training ends at any case
+        strict = read_record(folder / f"fold_{fold}" / "settings.json").get("strict")
+        if ended.get("step") == "training" and text.startswith(_OF_A_CASE) and not strict:
             faults |= dict.fromkeys(plan.cases[int(fold)], text)
     # a fault of the case comes again with a repetition, one of the machine may not
     own = {name: text for name, text in faults.items() if text.startswith("E-") and not text.startswith(_MACHINE)}

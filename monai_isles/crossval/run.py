@@ -173,6 +173,7 @@ def cross_validate(
     place: Place = HERE,
     cache_dir: str | Path | None = None,
     cache_gb: float = 100.0,
+    strict: bool = False,
 ) -> dict[str, Any]:
     """Train and predict every fold of a plan; write the outcome of each to ``run.json`` and return it.
 
@@ -184,6 +185,7 @@ def cross_validate(
         place: where folds run; by default here, in parallel on the GPUs of this machine, one at a time without GPU.
             Elsewhere a fold needs one GPU by default if this machine has any.
         cache_dir, cache_gb: cache for preprocessed cases, so that all folds preprocess them once.
+        strict: a case that cannot be read ends the trainings that read it; else they leave it out.
     Source: Clerigues 2019 (doi:10.1016/j.compbiomed.2019.103487), section 4.1; ``tests/cli/test_crossval.py``.
     """
     out = Path(out)
@@ -193,7 +195,7 @@ def cross_validate(
         publish_json(out / DATA_LIST, content)
         publish_json(out / PLAN, plan.record())
         kept = {} if cache_dir is None else {"cache_dir": str(Path(cache_dir).absolute()), "cache_gb": cache_gb}
-        every = {fold: fold_steps(plan, out, fold, **kept) for fold in plan.folds}
+        every = {fold: fold_steps(plan, out, fold, strict=strict, **kept) for fold in plan.folds}
         steps = {fold: mine for fold, mine in every.items() if mine}
         if is_spread(place):
             import torch
@@ -224,7 +226,7 @@ def require_whole(record: Mapping[str, Any], where: str) -> None:
         raise refused("E-REPR-02", where=where, found=f"{len(faults)} faults: {'; '.join(faults[:6])}")
 
 
-def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
+def fold_steps(plan: Plan, out: Path, fold: int, *, strict: bool = False, **kept: object) -> list[Step]:
     """Write the fold's settings and return the unfinished steps of training and prediction."""
     folder = out / f"fold_{fold}"
     chosen = {
@@ -235,6 +237,7 @@ def fold_steps(plan: Plan, out: Path, fold: int, **kept: object) -> list[Step]:
         "output_dir": verbatim(folder.absolute()),
         "fold": plan.stopping_fold(fold),
         "held_out": plan.held_out_folds(fold),
+        **({"strict": True} if strict else {}),
         **kept,
         **({"cache_dir": verbatim(str(kept["cache_dir"]))} if kept else {}),
     }

@@ -182,6 +182,7 @@ def test_a_case_that_cannot_be_predicted_is_left_out(make: Make, fault: str, cod
         ("training", "E-FILE-05: file is cut short", 3),
         ("training", "E-TRAIN-03: no number", 4),
         ("prediction", "E-FILE-15: model.pt is damaged", 4),
+        ("training", "E-FILE-05: of a strict training", 4),
     ],
 )
 def test_a_fold_of_which_no_case_could_be_read_is_left_out(
@@ -192,6 +193,7 @@ def test_a_fold_of_which_no_case_could_be_read_is_left_out(
     for case in ("case_1a", "case_1b"):
         (folder / f"predictions/{case}/probability.nii.gz").unlink()
     ended = {"outcome": "failed", "step": step, "error": f"ended with code 4, see {step}.log\n{fault}"}
+    publish_json(folder / "fold_1/settings.json", {"strict": "strict" in fault})
     publish_json(folder / "run.json", {"folds": {"0": {"outcome": "ok"}, "1": ended, "2": {"outcome": "ok"}}})
     assert main(["search", str(folder)]) == code
     if code == 3:

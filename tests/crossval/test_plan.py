@@ -96,6 +96,8 @@ def test_paper_watches_the_scored_fold_and_nested_the_next_one(plan: Callable[..
 
 def test_a_nested_training_never_sees_the_scored_scans(plan: Callable[..., Plan], tmp_path: Path) -> None:
     nested = plan(spread, protocol="nested")
+    fold_steps(nested, tmp_path / "run", 2, strict=True)
+    assert json.loads((tmp_path / "run/fold_2/settings.json").read_text())["strict"] is True
     publish_json(tmp_path / "run/data_list.json", json.loads((tmp_path / "list.json").read_text()))
     train, predict = fold_steps(nested, tmp_path / "run", 2)
     assert train.command[1:5] == ["-m", "monai.bundle", "run", "training"] and predict.command[-1] == "2"
