@@ -72,8 +72,10 @@ def settle_values(
     findings += _range_findings(data, low, high, modality, where)
     if not modality.perfusion_map:
         return Settled(data, findings)
-    findings += [] if any(item.severity == ERROR for item in findings) else _time_findings(data, modality, where)
-    below, data = data < 0, np.maximum(data, 0) if low < 0 else data
+    wrong = any(item.severity == ERROR for item in findings)
+    findings += [] if wrong else _time_findings(data, modality, where)
+    # Of a scale that is wrong the numbers stay as they are: in a case of MR it may be none.
+    below, data = data < 0, np.clip(data, 0, np.inf if wrong else modality.highest).astype(data.dtype)
     about = negative_findings(data, below, modality, where, lowest=f", lowest {low:g}")
     many = any(item.severity == ERROR for item in about)
     return Settled(data, findings + about, below * np.uint8(NEGATIVE) if many else None)
@@ -283,6 +285,12 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     many = high > modality.typical_max and np.mean(data[data != 0] > modality.typical_max) > 0.01
     if high <= modality.highest and not many and not too_low:
         return []
+    usual = modality.key in _HEALTHY_S and 0 < healthy_median(data) <= _HEALTHY_S[modality.key][1]
+    if modality.perfusion_map and (usual or not many):
+        text = f"{np.count_nonzero(data > modality.typical_max)} of {np.count_nonzero(data)} non-zero voxels above"
+        text += f" {modality.typical_max:g} {modality.unit}, highest {high:g}; read as {modality.highest:g} at most"
+        fix = "no action is needed where hardly any blood flows: a quotient with it has no bound"
+        return [finding("E-VAL-05", WARNING, where=where, found=text, fix=fix, name=modality.name)]
     typical = float(np.percentile(data[data != 0], 99))
     lowest = "" if modality.perfusion_map else f", at least {modality.lowest:g}"
     text = f"values from {low:g} to {high:g}, 99th percentile {typical:g} {modality.unit}; at most {modality.highest:g}"

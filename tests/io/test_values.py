@@ -540,3 +540,24 @@ def test_flow_without_a_unit_is_remarked_without_a_ct_and_refused_beside_one(wri
     files["cbf"] = write(np.full((12, 12, 4), 8e31, np.float32) * np.eye(12, dtype=np.float32)[..., None], "far.nii")
     with pytest.raises(IslesError, match="E-VAL-05"):
         read_case_images(files, case="case_1")
+
+
+@pytest.mark.parametrize("share", [0.002, 0.1], ids=["few", "ventricles"])
+def test_times_without_flow_have_no_bound_and_are_clipped(share: float) -> None:
+    """MTT is CBV divided by CBF: the unit is told by the rest of the brain."""
+    brain = (head() > 0) & (head() < 100)
+    times, rng = np.where(brain, 5.0, 0).astype(np.float32), np.random.default_rng(0)
+    lost = brain & (rng.random(brain.shape) < share)
+    times[lost] = rng.uniform(1100, 40000, int(lost.sum()))
+    settled = settle_values(times, kind="mtt", where="case_1")
+    assert [(one.code, one.severity) for one in settled.findings] == [("E-VAL-05", "warning")]
+    assert f"{lost.sum()} of {brain.sum()}" in settled.findings[0].found
+    assert (settled.data[lost] == 1000).all() and np.array_equal(settled.data[~lost], times[~lost])
+
+
+def test_a_few_voxels_of_flow_beyond_all_bounds_are_clipped() -> None:
+    brain = (head() > 0) & (head() < 100)
+    flow = np.where(brain, 50.0, 0).astype(np.float32)
+    flow[32, 32, 0] = 1e7
+    settled = settle_values(flow, kind="cbf", where="case_1")
+    assert codes(settled) == ["E-VAL-05"] and settled.data.max() == 10000
