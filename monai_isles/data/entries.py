@@ -213,12 +213,14 @@ def find_entries(
 ) -> list[dict[str, object]]:
     """Return the entries that MONAI transforms read, for the cases of a data list or of a folder.
 
-    Raises: those of ``find_inputs`` and ``load_entries``.
+    Raises: ``E-EVAL-11`` folds without a list, those of ``find_inputs`` and ``load_entries``.
 
     >>> [entry["case"] for entry in find_entries(folder, keys=["flair"])]
     ['case_1', 'case_2', 'case_3']
     """
     if data_list is None:
+        if folds is not None:
+            raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")
         asked: dict[str, Any] = {"keys": keys, "reads": (*keys, *optional), "left_out": left_out}
         return [case.entry() for case in find_inputs([dataset_dir], section=section, **asked)]
     options: dict[str, Any] = {"folds": folds, "keys": keys, "optional": optional, "fetch": fetch, "left_out": left_out}

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import load_entries, make_datalist
+from monai_isles.data import find_entries, load_entries, make_datalist
 from monai_isles.errors import IslesError
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
@@ -127,3 +127,8 @@ def test_optional_modalities_come_where_the_list_has_them(dataset: Path, content
     (dataset / content["training"][1]["ct"]).unlink()
     with pytest.raises(IslesError, match="E-LIST-02"):  # what the list names must be there
         load_entries(content, dataset, keys=("cbf",), optional=("ct",), need_label=True)
+
+
+def test_folds_of_a_folder_without_a_list_are_refused(dataset: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-EVAL-11(?s:.*)--folds(?s:.*)folds 0, 2(?s:.*)--data-list"):
+        find_entries(dataset, keys=KEYS, folds=[0, 2])
