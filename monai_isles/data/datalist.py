@@ -21,6 +21,7 @@ from monai_isles.data.scans import SUBJECTS, TESTING, TRAINING, own_table
 from monai_isles.data.schema import SECTIONS, plainly_written, require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, as_finding, finding, refuse, remark_lines, tell
+from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
 from monai_isles.modalities import LABEL, LABEL_VALUES
@@ -117,7 +118,8 @@ def make_datalist(
         folds, seed: see ``group_folds``; lesion volumes are balanced. By default 5 folds, 4 for ISLES 2015, and never
             more than there are subjects: one for one subject.
         subjects: table ``case,subject,section``; else the folder's ``subjects.csv``; else by evidence,
-            provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders).
+            provisional (CT), or one subject per case, ``sub-`` names kept together (MRI, plain folders). Without a
+            table, cases that share an image are one subject.
         target: the label to segment, where the masks hold several (SPES: penumbra by default, core, area).
         name: of the list; that of the layout when None.
         strict: stop at the first unusable case; else it is left out, with its reason in ``left_out`` of the list.
@@ -276,8 +278,28 @@ def _grouping(
         source = "evidence" if layout is CT else "case names"
     if source == "evidence":
         named, joined["joined"] = group_by_evidence(training)
+    named = named if table or own_table(folder) else _join_copies(training, named)
     evidence = {"subjects": len(set(named.values())), "cases": len(named), **joined}
     return named, {"source": source, "provisional": source == "evidence", "evidence": evidence}
+
+
+def _join_copies(cases: Sequence[Case], named: Mapping[str, str]) -> dict[str, str]:
+    """Return the subjects; of cases with one and the same first image, a scan that is there twice, they become one.
+
+    Where all would be one, as of images without content, the subjects stay.
+    """
+    result, first, remarks = dict(named), dict[str, str](), []
+    for case in cases:
+        other = first.setdefault(sha256_of(next(iter(case.images.values()))), case.name)
+        if (kept := result[other]) != (gone := result[case.name]):
+            text, fix = f"byte for byte an image of {other}", "no action is needed: they count as one subject"
+            remarks.append(finding("E-LIST-14", WARNING, where=case.name, found=text, fix=fix))
+            result = {name: kept if subject == gone else subject for name, subject in result.items()}
+    if len(set(result.values())) == 1:
+        return dict(named)
+    for remark in remarks:
+        tell(remark)
+    return result
 
 
 def _tell_copies(cases: Sequence[Case], people: Sequence[str], digests: Sequence[str]) -> None:

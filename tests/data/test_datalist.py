@@ -171,7 +171,7 @@ def test_a_plain_folder_keeps_the_sessions_of_a_person_together(tmp_path: Path, 
     for person in (1, 2, 3):
         for session in (1, 2):
             start = tmp_path / "d" / f"sub-{person}_ses-{session}"
-            tools["save"](start.with_name(start.name + "_dwi.nii"), mask + np.float32(person + session))
+            tools["save"](start.with_name(start.name + "_dwi.nii"), mask + np.float32(10 * person + session))
             tools["save"](start.with_name(start.name + "_msk.nii"), mask)
     content = make_datalist(tmp_path / "d", folds=3)
     assert [entry["fold"] for entry in content["training"][::2]] == [e["fold"] for e in content["training"][1::2]]
@@ -183,7 +183,7 @@ def test_two_subjects_with_one_mask_are_remarked(tmp_path: Path, tools: dict, ca
         mask = np.zeros((6, 5, 4), np.uint8)
         mask[:lesion] = 1
         tools["save"](tmp_path / f"{name}_mask.nii", mask)
-        tools["save"](tmp_path / f"{name}_flair.nii", np.ones((6, 5, 4), np.float32))
+        tools["save"](tmp_path / f"{name}_flair.nii", np.full((6, 5, 4), int(name[1]), np.float32))
     make_datalist(tmp_path, folds=2)
     remarks = [text for text in caplog.messages if "E-LIST-14" in text]
     assert len(remarks) == 1 and "p3: byte for byte the mask of p1" in remarks[0]  # empty masks of two people are equal
@@ -191,6 +191,27 @@ def test_two_subjects_with_one_mask_are_remarked(tmp_path: Path, tools: dict, ca
     caplog.clear()
     make_datalist(tmp_path, folds=2)
     assert "E-LIST-14" not in caplog.text
+
+
+def test_a_scan_that_is_there_twice_is_of_one_subject(tmp_path: Path, tools: dict, caplog) -> None:
+    """Of two raters or as a copy; in two folds a cross-validation refuses it (E-XVAL-06). A table says otherwise."""
+    for name, value in {"p1": 1, "p2": 2, "p3": 1, "p4": 4, "p5": 2, "sub-6_ses-1": 6, "sub-6_ses-2": 4}.items():
+        for key in ("mask", "flair"):
+            data = np.zeros((6, 5, 4), np.float32)
+            data[: value if key == "flair" else 1] = 1 if key == "mask" else value
+            data[0, 0, 0] = 0 if key == "flair" else int(name[-1]) % 2
+            tools["save"](tmp_path / f"{name}_{key}.nii", data)
+    content = make_datalist(tmp_path, folds=2)
+    people = {entry["case"]: entry["subject"] for entry in content["training"]}
+    assert [people[name] for name in ("p1", "p3", "p2", "p5")] == ["p1", "p1", "p2", "p2"]
+    assert people["p4"] == people["sub-6_ses-1"] == people["sub-6_ses-2"] == "p4"  # whoever is one with either is too
+    assert content["grouping"]["evidence"]["subjects"] == 3
+    assert "p3: byte for byte an image of p1" in caplog.text
+    for name in ("p2", "p4", "p5", "sub-6_ses-1", "sub-6_ses-2"):
+        (tmp_path / f"{name}_flair.nii").write_bytes((tmp_path / "p1_flair.nii").read_bytes())
+    assert len({entry["subject"] for entry in make_datalist(tmp_path, folds=2)["training"]}) == 6  # of no content
+    (tmp_path / "subjects.csv").write_text("case,subject\n" + "".join(f"{name},{name}\n" for name in people))
+    assert len({entry["subject"] for entry in make_datalist(tmp_path, folds=2)["training"]}) == 7
 
 
 def test_a_list_of_another_program_is_completed_with_remarks(dataset: Path, tmp_path: Path, caplog) -> None:
