@@ -162,6 +162,9 @@ def holds_same(out: Path, record: str) -> bool:
 def make_aside(out: Path, record: str) -> Path:
     """Make a temporary folder next to ``out`` for the new scans, or continue that of an interrupted run."""
     # Its file ``RECIPE`` holds ``record``. Folders of interrupted runs of other data sets are deleted.
+    if out.exists() and (out.is_symlink() or out.is_mount() or out.samefile(Path.cwd())):
+        found, fix = "a link, a disk or the current folder, which cannot be replaced", "name a new folder in it"
+        raise refused("E-PHAN-05", where=str(out), found=found, fix=fix)
     parent = out.absolute().parent
     aside = parent / f".part-{os.getpid()}-{out.name}"
     try:

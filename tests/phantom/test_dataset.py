@@ -222,6 +222,19 @@ def test_a_folder_that_cannot_be_made_is_refused(tmp_path: Path) -> None:
         make_dataset(tmp_path / "file" / "new", cases=1, seed=0)
 
 
+@pytest.mark.parametrize("out", [".", "link"])
+def test_a_folder_that_cannot_be_replaced_is_refused_before_the_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, out: str
+) -> None:
+    for name in ("here", "there"):
+        (tmp_path / name).mkdir()
+    if out == "link":
+        (tmp_path / "here/link").symlink_to(tmp_path / "there")
+    monkeypatch.chdir(tmp_path / "here")
+    with pytest.raises(IslesError, match=r"E-PHAN-05(?s:.*)cannot be replaced(?s:.*)name a new folder in it"):
+        make_dataset(out, cases=1, seed=0)
+
+
 def test_two_slabs_of_a_subject_share_side_occlusion_and_residue() -> None:
     planned = plan(30, seed=SEED, max_slices=2)
     index = next(p.number for p in planned if p.slab == 1)
