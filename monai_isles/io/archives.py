@@ -39,8 +39,8 @@ def pack_zip(folder: str | Path, path: str | Path) -> None:
 
 
 def unpack_zip(path: str | Path, folder: str | Path) -> None:
-    """Unpack aside, then move to ``folder`` in one step; nothing stays behind when a member is refused."""
-    path, folder = Path(path), Path(folder)
+    """Unpack aside, then move to ``folder``; nothing stays behind when a member is refused."""
+    path, folder = Path(path), Path(folder).absolute()
     if folder.exists() and (not folder.is_dir() or any(folder.iterdir())):
         raise refused("E-FILE-18", where=str(folder), found="it exists and is not empty")
     try:
@@ -49,9 +49,11 @@ def unpack_zip(path: str | Path, folder: str | Path) -> None:
             _judge(members, path)
             aside.mkdir(parents=True)
             archive.extractall(aside)
-            if folder.exists():
-                folder.rmdir()
-            aside.rename(folder)
+            if folder.exists():  # a link, a disk or the current folder cannot be replaced
+                for part in aside.iterdir():
+                    shutil.move(part, folder)
+            else:
+                aside.rename(folder)
     except (zipfile.BadZipFile, EOFError, OSError, RuntimeError, NotImplementedError) as error:
         if isinstance(error, OSError) and error.errno in (errno.ENOSPC, errno.EDQUOT):
             raise refused("E-FILE-10", where=str(folder), found=str(error.strerror)) from error

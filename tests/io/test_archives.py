@@ -30,7 +30,8 @@ def refused(path: Path, words: str) -> None:
     assert sorted(os.listdir(path.parent)) == before
 
 
-def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
+@pytest.mark.parametrize("place", ["new", "out", "link", "out/."])
+def test_a_folder_comes_back_as_it_was(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: str) -> None:
     (tmp_path / "in" / "sub").mkdir(parents=True)
     (tmp_path / "in" / "sub" / "b.txt").write_text("b")
     (tmp_path / "in" / "a.txt").write_text("a")
@@ -39,8 +40,12 @@ def test_a_folder_comes_back_as_it_was(tmp_path: Path) -> None:
         os.utime(tmp_path / "in" / "a.txt", (0, 0))
     assert (tmp_path / "one.zip").read_bytes() == (tmp_path / "two.zip").read_bytes()
     (tmp_path / "out").mkdir()
-    unpack_zip(tmp_path / "one.zip", tmp_path / "out")
-    assert (tmp_path / "out" / "sub" / "b.txt").read_text() == "b" and (tmp_path / "out" / "a.txt").read_text() == "a"
+    (tmp_path / "link").symlink_to("out")
+    monkeypatch.chdir(tmp_path / "out")
+    out = Path(".") if place == "out/." else tmp_path / place
+    unpack_zip(tmp_path / "one.zip", out)
+    assert (out / "sub" / "b.txt").read_text() == "b" and (out / "a.txt").read_text() == "a"
+    assert not list(tmp_path.rglob(".part-*"))
 
 
 def test_an_empty_folder_is_not_packed(tmp_path: Path) -> None:
