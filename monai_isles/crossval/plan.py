@@ -39,6 +39,7 @@ class Plan:
         cases: names of the scored cases by fold.
         fingerprints: SHA-256 of configs, data list and every input file.
         left_out: reasons for cases of the list that are neither trained on nor scored, by name.
+        sizes_vox: smallest lesions for ``search``, where the bundle states any; it may be gone by then.
     """
 
     bundle: str
@@ -54,6 +55,7 @@ class Plan:
     simulated: bool
     fingerprints: dict[str, object]
     left_out: dict[str, str] = field(default_factory=dict)
+    sizes_vox: tuple[int, ...] = ()
 
     def open_bundle(self) -> Bundle:
         """Return the bundle with the plan's overlays and settings."""
@@ -84,7 +86,7 @@ def read_plan(folder: Path) -> Plan | None:
     try:
         plan = Plan(**json.loads(path.read_text(encoding="utf-8")))
         cases = {int(fold): list(names) for fold, names in plan.cases.items()}
-        sequences = {name: tuple(getattr(plan, name)) for name in ("folds", "overlays", "modalities")}
+        sequences = {name: tuple(getattr(plan, name)) for name in ("folds", "overlays", "modalities", "sizes_vox")}
         return Plan(**{**plan.__dict__, **sequences, "cases": cases})
     except (ValueError, TypeError, AttributeError) as error:
         raise refused("E-XVAL-08", where=str(path), found=str(error)) from error
@@ -150,6 +152,7 @@ def make_plan(
         simulated=bool(content.get("simulated")),
         fingerprints={"configs": configs, "data_list": digest_of(listing), "inputs": inputs},
         left_out={item.case or item.where: str(as_error(item)) for item in left},
+        sizes_vox=tuple(source.paper.get("sizes_vox", ())),
     )
     return plan, content
 
@@ -161,7 +164,8 @@ def require_same_plan(plan: Plan, out: Path) -> None:
         return
     # of cases left out the names alone: the reasons hold paths
     records = (p.record() | {"left_out": sorted(p.left_out)} for p in (plan, before))
-    now, then = ({k: v for k, v in record.items() if k not in ("bundle", "dataset_dir")} for record in records)
+    apart = ("bundle", "dataset_dir", "sizes_vox")  # the last has no part in trainings and maps
+    now, then = ({k: v for k, v in record.items() if k not in apart} for record in records)
     changed = list(_differences(then, now))
     if changed:
         more = f"; and {len(changed) - 6} more" if len(changed) > 6 else ""

@@ -64,7 +64,8 @@ def search_folder(
     if other is not None:
         require_pair(predictions, other)
     bootstrap = {"resamples": resamples, "seed": seed}
-    sizes_vox = predictions.plan.open_bundle().paper.get("sizes_vox", SIZES_VOX)
+    plan = predictions.plan  # one of an earlier version holds no sizes
+    sizes_vox = plan.sizes_vox or plan.open_bundle().paper.get("sizes_vox", SIZES_VOX)
     with RunFolder(predictions.folder / SEARCH) as run:
         grid = grid_scores(predictions, sizes_vox)
         # The same grid serves both ways of tuning, so their difference is the tuning alone.

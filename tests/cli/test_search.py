@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import nibabel
@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 from monai.bundle import ConfigParser
 
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.cli.main import main
 from monai_isles.crossval.plan import Plan
 from monai_isles.io import publish_json
@@ -48,7 +49,7 @@ def maps(fold: int) -> tuple[np.ndarray, np.ndarray]:
 def make(tmp_path: Path) -> Make:
     """Return a function that writes a cross-validation folder of two cases a fold."""
 
-    def write(name: str = "cv", *, protocol: str = "paper", gain: float = 1.0, bundle: Path = Path("b")) -> Path:
+    def write(name: str = "cv", *, protocol: str = "paper", gain: float = 1.0, sizes_vox: Sequence[int] = ()) -> Path:
         out, data = tmp_path / name, tmp_path / "data"
         entries = []
         for fold in FOLDS:
@@ -64,9 +65,10 @@ def make(tmp_path: Path) -> Make:
                 entries.append({"case": case, "subject": f"s{fold}", "fold": fold, "label": f"{case}/ref.nii.gz"})
         publish_json(out / "data_list.json", {"name": "by hand", "simulated": True, "training": entries, "test": []})
         plan = Plan(
-            bundle=str(bundle), dataset_dir=str(data), protocol=protocol, folds=FOLDS,
+            bundle="gone", dataset_dir=str(data), protocol=protocol, folds=FOLDS,
             cases={fold: [f"case_{fold}a", f"case_{fold}b"] for fold in FOLDS}, overlays=(), settings={},
             modalities=("ct",), max_epochs=1, data_name="by hand", simulated=True, fingerprints={},
+            sizes_vox=tuple(sizes_vox),
         )  # fmt: skip
         publish_json(out / "crossval.json", plan.record())
         return out
@@ -98,7 +100,7 @@ def test_the_pair_by_hand_is_chosen_and_the_files_are_written(make: Make, capsys
 
 @pytest.mark.parametrize(("name", "largest"), [("clerigues_mri", 1000), ("clerigues", 500), ("unet", 500)])
 def test_the_smallest_lesions_are_those_of_the_bundles_paper(name: str, largest: int, make: Make) -> None:
-    folder = make(bundle=BUNDLE.parent / name)
+    folder = make(sizes_vox=Bundle.open(name).paper.get("sizes_vox", ()))
     assert main(["search", str(folder)]) == 0
     sizes = json.loads((folder / "search/search.json").read_text())["grid"]["sizes_vox"]
     assert len(sizes) == 6 and (sizes[0], sizes[-1]) == (10, largest)

@@ -148,6 +148,17 @@ def test_a_plan_survives_the_disk_and_another_one_is_refused(plan: Callable[...,
         require_same_plan(plan(spread, settings={"max_epochs": 2}), tmp_path / "run")
 
 
+def test_the_smallest_lesions_of_the_bundle_are_part_of_the_plan(
+    phantom_folder: Path, content: dict, tmp_path: Path
+) -> None:
+    own = Path(shutil.copytree(BUNDLE, tmp_path / "own", ignore=shutil.ignore_patterns("models", "docs")))
+    publish_json(own / "paper.json", Bundle(own).paper | {"sizes_vox": [10, 20]})
+    publish_json(tmp_path / "list.json", content)
+    plan, _ = make_plan(own, data_list=tmp_path / "list.json", dataset_dir=phantom_folder)
+    publish_json(tmp_path / "run/crossval.json", plan.record())
+    assert plan.sizes_vox == (10, 20) and read_plan(tmp_path / "run") == plan
+
+
 def test_a_moved_data_folder_is_named_to_crossval(plan: Callable[..., Plan], content: dict, tmp_path: Path) -> None:
     publish_json(tmp_path / "run/crossval.json", plan().record() | {"dataset_dir": str(tmp_path / "moved")})
     publish_json(tmp_path / "run/data_list.json", content)
