@@ -11,6 +11,7 @@ import torch
 from scipy import ndimage
 from torch import Tensor
 
+from monai_isles.errors import refused
 from monai_isles.io.findings import say_once
 from monai_isles.perfusion.deconvolution import chosen_method, curve_peaks, residue_peaks, residue_solver
 from monai_isles.perfusion.masks import smooth_slices
@@ -151,6 +152,9 @@ def measured_maps(
     calm = smooth_slices(blood[None], place, fwhm_mm=min(2.5, width), spacing_mm=spacing)[0]
     # Vessels out before the smoothing, else they leak into the tissue beside them.
     place = place & (calm <= VESSEL_CBV)
+    if not place.any():
+        found = f"by it all {int(inside.sum())} voxels of brain have more than {VESSEL_CBV:g} ml/100 g of blood"
+        raise refused("E-PERF-03", where="arterial curve", found=found)
     if prepared.moved_back:
         place = place & _steady(rise, place)
     curves = _smooth_curves(rise, place, width, spacing)

@@ -98,6 +98,11 @@ def test_an_artery_half_as_tall_doubles_volume_and_flow(prepared: PreparedSeries
     np.testing.assert_allclose(half.tmax[brain], whole.tmax[brain], atol=1e-3)
 
 
+def test_an_artery_by_which_all_brain_is_vessel_is_refused(prepared: PreparedSeries, aif: np.ndarray) -> None:
+    with pytest.raises(IslesError, match=r"E-PERF-03(?s:.*)all 240 voxels of brain have more than 9 ml/100 g"):
+        measured_maps(prepared, aif=0.1 * aif)
+
+
 @pytest.mark.parametrize(("method", "level"), [("svd", None), ("bcsvd", 1.5), ("osvd", "gcv"), ("bcsvd", True)])
 def test_an_unknown_method_or_setting_is_refused(prepared: PreparedSeries, method: str, level: object) -> None:
     with pytest.raises(
