@@ -215,10 +215,13 @@ class Checkpoints:
 
     def _restore(self, state: Mapping[str, Any]) -> None:
         for name, thing in self.objects.items():
-            # forced, an optimiser keeps its present learning rate and options
-            groups = getattr(thing, "param_groups", []) if self.force else []
+            # forced, other options of an optimiser hold; the same ones may have been moved by a schedule since
+            changed = self.force and state["settings"].get(name) != self.settings.get(name)
+            groups = getattr(thing, "param_groups", []) if changed else []
             kept = [{key: value for key, value in group.items() if key != "params"} for group in groups]
+            plan = {key: value for key, value in vars(thing).items() if self.force and key in ("milestones", "gamma")}
             thing.load_state_dict(state["objects"].get(name, {}))
+            vars(thing).update(plan)
             for group, own in zip(getattr(thing, "param_groups", []), kept, strict=False):
                 group.update(own)
         self.best, self.best_epoch = state["best"], state["best_epoch"]

@@ -180,8 +180,9 @@ class WeightAverage:
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         if self.share:
-            self.network.load_state_dict(state["network"])
-            self.steps = int(state["steps"])
+            # none of a run without an average: it begins with the weights, which the kept network holds
+            self.network.load_state_dict(state.get("network", self.kept.state_dict()))
+            self.steps = int(state.get("steps", 0))
 
 
 class EpochOrder:

@@ -89,6 +89,9 @@ class EarlyStop:
         self.best, self.waited = state["best"], int(state["waited"])
 
 
+_REACHED = ("best", "num_bad_epochs", "cooldown_counter", "last_epoch", "_last_lr")  # state of ReduceLROnPlateau
+
+
 class PlateauSchedule:
     """Multiply the learning rate by ``factor`` after ``patience`` validations in a row without a gain of ``metric``.
 
@@ -140,7 +143,8 @@ class PlateauSchedule:
         return self._inner.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        self._inner.load_state_dict(state)
+        # the settings are this object's own: other ones may be forced
+        self._inner.load_state_dict({name: state[name] for name in _REACHED if name in state})
 
     def __repr__(self) -> str:
         return f"PlateauSchedule({self.metric}, {', '.join(f'{k}={v}' for k, v in self.settings.items())})"

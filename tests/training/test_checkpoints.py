@@ -107,6 +107,33 @@ def test_a_speed_that_the_machine_chose_may_change_and_one_that_was_given_not(
         run.checkpoints.resume(run.trainer)
 
 
+@pytest.mark.parametrize(("lr", "goes_on_at"), [(1.0, 0.1), (0.5, 0.5)], ids=["same", "other"])
+def test_forced_a_rate_that_a_schedule_moved_stays_unless_another_is_given(
+    small_run: Build, lr: float, goes_on_at: float
+) -> None:
+    run = small_run(epochs=4, described_too="first")
+    run.checkpoints.objects["optimizer"].param_groups[0]["lr"] = 0.1  # as a schedule does
+    interrupt(run, epoch=1)
+    again = small_run(epochs=4, lr=lr, described_too="second")
+    again.checkpoints.force = True
+    assert again.checkpoints.resume(again.trainer) == 1
+    assert again.checkpoints.objects["optimizer"].param_groups[0]["lr"] == goes_on_at
+
+
+def test_forced_the_new_milestones_hold(small_run: Build) -> None:
+    def begin(milestone: int) -> SimpleNamespace:
+        run = small_run(epochs=4, milestone=milestone)
+        rate = torch.optim.lr_scheduler.MultiStepLR(run.checkpoints.objects["optimizer"], [milestone])
+        run.checkpoints.objects["rate"] = rate
+        return run
+
+    interrupt(begin(2), epoch=1)
+    again = begin(3)
+    again.checkpoints.force = True
+    again.checkpoints.resume(again.trainer)
+    assert list(again.checkpoints.objects["rate"].milestones) == [3]
+
+
 def test_a_metric_that_the_validation_lacks_is_refused_with_those_it_has(small_run: Build) -> None:
     run = small_run(epochs=1)
     run.checkpoints.metric = "val_dice"

@@ -185,3 +185,15 @@ def test_the_settings_are_printed_for_the_runs_record(resnet: Path) -> None:
     run = toy_run(resnet)
     assert repr(run.tuning) == "FineTuning(frozen_epochs=2, new_lr=0.01, all_lr=0.0001)"
     assert repr(run.schedule) == "PlateauSchedule(val_dsc, factor=0.1, patience=20, mode=max, min_delta=0.0001)"
+
+
+def test_a_schedule_with_another_patience_keeps_it_and_takes_over_the_count() -> None:
+    optimizer = torch.optim.SGD([nn.Parameter(torch.zeros(1))], lr=1.0)
+    first, second = (PlateauSchedule(optimizer, None, "m", patience=patience) for patience in (20, 3))
+    for score in (0.5, 0.4):  # the second is no gain
+        first._inner.step(score)
+    second.load_state_dict(first.state_dict())
+    second._inner.step(0.4)
+    assert optimizer.param_groups[0]["lr"] == 1.0
+    second._inner.step(0.4)  # the third in a row
+    assert optimizer.param_groups[0]["lr"] == pytest.approx(0.1)

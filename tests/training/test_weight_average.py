@@ -73,3 +73,14 @@ def test_a_resumed_average_goes_on_as_if_it_had_not_stopped() -> None:
     resumed.load_state_dict(saved)
     stepped(resumed, again, 12)
     assert torch.equal(resumed.kept.weight, straight.kept.weight) and torch.equal(again.weight, whole.weight)
+
+
+def test_an_average_may_begin_in_a_run_that_had_none() -> None:
+    first, again = network(), network()
+    nn.init.ones_(first.weight)
+    resumed = WeightAverage(again, share=0.1)
+    resumed.kept.load_state_dict(first.state_dict())
+    resumed.load_state_dict(WeightAverage(first, share=0.0).state_dict())
+    assert torch.equal(again.weight, first.weight)
+    stepped(resumed, again, 1)
+    assert torch.equal(resumed.kept.weight, again.weight)
