@@ -21,6 +21,7 @@ from uuid import uuid4
 
 from monai_isles import __version__
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.findings import WARNING, finding, tell
 from monai_isles.io.publish import PART, publish_json
 
 RECORD, PREVIOUS = "run.json", "run.previous.json"
@@ -79,6 +80,15 @@ def done_before(record: Path, stamp: Mapping[str, object], files: Iterable[Path]
     content = read_record(record)
     same = content and all(content.get(key) == value for key, value in stamp.items())
     return content if same and all(path.is_file() for path in files) else None
+
+
+def tell_replaced(record: Path, key: str, source: object) -> None:
+    """Add a remark if earlier work was on another source, by a key of its record: its results will be replaced."""
+    former = read_record(record).get(key, source)
+    if isinstance(source, Mapping) and isinstance(former, dict):  # another bundle may read other images of the scan
+        former = {**source, **{name: former[name] for name in former.keys() & source.keys()}}
+    if former != source:
+        tell(finding("E-RUN-04", WARNING, where=str(record.parent), found=f"another {key} in {record.name}"))
 
 
 def read_record(path: Path) -> dict[str, Any]:

@@ -25,7 +25,7 @@ from monai_isles.io.clock import UserTimes
 from monai_isles.io.orientation import from_ras
 from monai_isles.io.publish import publish, publish_csv, publish_image, publish_json
 from monai_isles.io.read import Image
-from monai_isles.io.runs import RunFolder, done_before, sweep_parts
+from monai_isles.io.runs import RunFolder, done_before, sweep_parts, tell_replaced
 from monai_isles.io.values import AIR_HU
 from monai_isles.modalities import MEASURED_MAPS
 from monai_isles.perfusion.maps import MAP_UNITS, PerfusionMaps, map_settings, measured_maps, perfusion_record
@@ -171,6 +171,7 @@ def measure_one(task: Task, *, out: Path, measuring: Measuring) -> Record:
     stamp = {"version": __version__, "source_sha256": task.about.sha256(), "asked": asdict(measuring)}
     if done_before(folder / RECORD, stamp, [folder / f"{name}.nii.gz" for name in (*MAPS, "brain")]):
         return {"outcome": "done before"}
+    tell_replaced(folder / RECORD, "source_sha256", stamp["source_sha256"])
     study, measuring = task.about, replace(measuring, series=task.about.uid)
     measure_series(study.series, folder, measuring, files=study.own_files, stamp=stamp)
     return {"outcome": "ok"}
@@ -213,6 +214,7 @@ def measure_study(
     stamp |= {"resample": resample} | ({} if slab_mm is None else {"slab_mm": slab_mm})
     record = done_before(folder / RECORD, stamp, [Path(str(measured[key])) for key in keys])
     if record is None:
+        tell_replaced(folder / RECORD, "source_sha256", stamp["source_sha256"])
         record = _measure(study, folder, stamp, dt_s=dt_s, series=series, device=device)
     return MeasuredStudy(measured, record, tuple(study.files[n] for n in record["slices"]), study.simulated)
 

@@ -37,7 +37,7 @@ from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
-from monai_isles.io.runs import RunFolder, done_before, read_record, sweep_parts
+from monai_isles.io.runs import RunFolder, done_before, read_record, sweep_parts, tell_replaced
 from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
 
@@ -293,6 +293,7 @@ class _Staged:
         if is_predicted(self.folder, self.stamp):
             self.record = {"outcome": "done before"}
             return
+        tell_replaced(self.folder / "result.json", "modalities", self.stamp["modalities"])
         self.data = self.predictor.prepare(self.entry)
 
     def infer(self) -> None:

@@ -9,7 +9,8 @@ from pathlib import Path
 import pytest
 
 from monai_isles.errors import IslesError
-from monai_isles.io.runs import RunFolder, done_before
+from monai_isles.io.findings import collect_remarks
+from monai_isles.io.runs import RunFolder, done_before, tell_replaced
 
 
 def test_the_record_comes_last_and_holds_versions_and_time(tmp_path: Path) -> None:
@@ -90,3 +91,13 @@ def test_work_is_done_before_when_its_record_says_the_same_and_its_files_are_the
     for damaged in ('{"version": "1"', "[1]"):
         record.write_text(damaged)
         assert done_before(record, {}) is None
+
+
+def test_the_replacement_of_results_of_another_source_is_told(tmp_path: Path) -> None:
+    with collect_remarks() as remarks:
+        tell_replaced(tmp_path / "none.json", "source", "a")
+        (tmp_path / "a.json").write_text(json.dumps({"source": {"ct": "a"}}))
+        tell_replaced(tmp_path / "a.json", "source", {"ct": "a", "cbf": "a"})
+        assert remarks == []
+        tell_replaced(tmp_path / "a.json", "source", {"ct": "b", "cbf": "a"})
+    assert [remark.code for remark in remarks] == ["E-RUN-04"]

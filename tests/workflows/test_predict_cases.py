@@ -149,6 +149,9 @@ def test_a_second_run_does_only_what_is_missing(
     record = json.loads((tmp_path / "out/run.json").read_text())
     assert [r["outcome"] for r in record["cases"].values()] == ["done before", "ok"]
     assert (tmp_path / "out/case_1/lesion.nii.gz").stat().st_mtime_ns == stamp
+    predict(Path(shutil.copytree(case(phantom_folder, 2), tmp_path / "other/case_1")))  # of another data set
+    remarks = json.loads((tmp_path / "out/case_1/result.json").read_text())["remarks"]
+    assert any(remark.startswith("E-RUN-04: results of another scan") for remark in remarks)
 
 
 def test_a_changed_input_and_a_damaged_result_are_predicted_again(
