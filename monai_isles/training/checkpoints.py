@@ -197,7 +197,8 @@ class Checkpoints:
 
             engine.add_event_handler(Events.STARTED, end)
         at = {"iteration": state["epoch"] * length + done} if done else {"epoch": state["epoch"]}
-        engine.load_state_dict({**at, "epoch_length": length, "max_epochs": engine.state.max_epochs})
+        most = max(state["epoch"], engine.state.max_epochs)  # ignite refuses a number that is reached already
+        engine.load_state_dict({**at, "epoch_length": length, "max_epochs": most})
         if done:
             start_within(engine, done, lambda: self._restore(state))
         within = f" and {done} iterations" if done else ""

@@ -259,3 +259,11 @@ def test_initial_weights_directly_below_the_root_are_looked_for(small_run: Build
     run = small_run(epochs=1, initial_weights=Path("/nowhere.pt"))
     with pytest.raises(IslesError, match="(?s:.*)where /nowhere.pt\n"):
         run.checkpoints.resume(run.trainer)
+
+
+def test_a_run_beyond_a_lowered_number_of_epochs_ends_with_what_it_has(small_run: Build) -> None:
+    interrupt(small_run(epochs=4), epoch=2)
+    run = small_run(epochs=1)
+    assert run.checkpoints.resume(run.trainer) == 2
+    run.trainer.run()
+    assert json.loads((run.folder / "run.json").read_text())["outcome"].startswith("2 epochs, best")
