@@ -43,7 +43,8 @@ def predict_participants(
     asked = case_keys(bundle.config("inference"))
     keys = asked["keys"]
     scans = only_read(_select_participants(scan_bids(source), participants, str(source)), sum(asked.values(), []))
-    series = [scan for scan in scans if scan.fault is None and scan.lacking(keys) and "ctp" in scan.files]
+    single = [scan for scan in scans if scan.fault is None and "ctp" not in scan.doubled]
+    series = [scan for scan in single if scan.lacking(keys) and "ctp" in scan.files]
     others = [scan for scan in scans if scan not in series]
     faults = faults_of(others, keys)
     records = left_out_records(faults.values())

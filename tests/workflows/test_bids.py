@@ -9,6 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+import monai_isles.workflows.bids as workflow
+from monai_isles.bundle.bundle import Bundle
 from monai_isles.cli.main import main
 from monai_isles.io import read_image
 
@@ -50,6 +52,18 @@ def test_a_label_that_is_not_there_is_refused(raw: Path, tmp_path: Path, capsys:
     assert "E-LIST-67" in said and "sub-07; there are sub-01, sub-02, sub-03" in said
     assert not (tmp_path / "out").exists()
     assert main(["bids", str(raw), str(tmp_path / "out"), "group", "--bundle", "threshold"]) == 2
+
+
+def test_a_participant_with_two_series_is_not_measured_by_the_first(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for run in (1, 2):
+        path = tmp_path / f"raw/sub-01/perf/sub-01_run-{run}_ctp.nii"
+        path.parent.mkdir(parents=True, exist_ok=True)
+        path.write_bytes(b"%d" % run)
+    monkeypatch.setattr(workflow, "predict_series", lambda *_, **__: pytest.fail("one series was chosen"))
+    records = workflow.predict_participants(tmp_path / "raw", tmp_path / "out", bundle=Bundle.open("wang"))["cases"]
+    assert "E-LIST-13" in records["sub-01"]["error"] and "run-2_ctp.nii" in records["sub-01"]["error"]
 
 
 def _ct(label: str) -> str:
