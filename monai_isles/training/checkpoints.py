@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import atexit
-import json
 import logging
 import math
 import shutil
@@ -24,7 +23,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.inference.predictor import require_fit
 from monai_isles.io.findings import tell_counts
 from monai_isles.io.publish import folder_aside, publish_together
-from monai_isles.io.runs import RunFolder
+from monai_isles.io.runs import RunFolder, read_record
 from monai_isles.io.weights import load_state, publish_state
 from monai_isles.sampling.cases import left_out_reasons
 from monai_isles.training.distributed import from_first, world_size
@@ -41,10 +40,13 @@ def terminate(number: int, frame: FrameType | None) -> None:
 
 
 def require_unfinished(folder: Path) -> None:
-    """Refuse a folder with the ``run.json`` of a finished run."""
+    """Refuse a folder with the ``run.json`` of a finished run, of this command or of another one."""
     done = folder / "run.json"
     if done.exists():
-        raise refused("E-TRAIN-02", where=str(folder), found=json.loads(done.read_text(encoding="utf-8"))["outcome"])
+        record = read_record(done)
+        foreign = {"fault": "this folder holds the results of another command", "fix": "give another --output_dir"}
+        found, text = str(record.get("outcome", done.name)), {} if "outcome" in record else foreign
+        raise refused("E-TRAIN-02", where=str(folder), found=found, **text)
 
 
 class StopSignal:

@@ -158,6 +158,14 @@ def test_a_finished_run_is_not_trained_over(small_run: Build) -> None:
         again.checkpoints.resume(again.trainer)
 
 
+def test_a_folder_that_holds_the_record_of_another_command_is_refused(small_run: Build) -> None:
+    run = small_run(epochs=1)
+    run.folder.mkdir(exist_ok=True)
+    (run.folder / "run.json").write_text('{"kind": "prediction"}')
+    with pytest.raises(IslesError, match="E-TRAIN-02: this folder holds the results of another command"):
+        run.checkpoints.resume(run.trainer)
+
+
 def test_a_run_killed_between_its_last_checkpoint_and_its_record_is_not_trained_again(small_run: Build) -> None:
     for how in ({"epochs": 2}, {"epochs": 30, "patience": 2, "lr": 0.0}):
         folder = f"run{how['epochs']}"
