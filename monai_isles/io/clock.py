@@ -134,10 +134,16 @@ def sidecar(path: Path) -> Path:
     return path.with_name(re.sub(r"\.nii(\.gz)?$", "", path.name, flags=re.IGNORECASE) + ".json")
 
 
-def clock_sha256(entry: Mapping[Any, Any]) -> dict[str, str]:
-    """Return the checksum of the JSON file beside the series of an entry, as ``{"ctp.json": ...}``; {} without one."""
-    name = sidecar(Path(str(entry["ctp"]))) if entry.get("ctp") else None
-    return {"ctp.json": sha256_of(name)} if name is not None and name.is_file() else {}
+def b_values(path: Path) -> Path:
+    """Return the path of the b-values of a diffusion series, as dcm2niix and BIDS name it, there or not."""
+    return sidecar(path).with_suffix(".bval")
+
+
+def sidecar_sha256(entry: Mapping[Any, Any]) -> dict[str, str]:
+    """Return the checksums of the files that state times and b-values of an entry: ``ctp.json``, ``dwi.bval``."""
+    places = {"ctp.json": ("ctp", sidecar), "dwi.bval": ("dwi", b_values)}
+    files = {name: beside(Path(str(entry[key]))) for name, (key, beside) in places.items() if entry.get(key)}
+    return {name: sha256_of(file) for name, file in files.items() if file.is_file()}
 
 
 def _sidecar(path: Path) -> tuple[Mapping[str, Any], Path, str]:

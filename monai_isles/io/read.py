@@ -6,11 +6,12 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, NamedTuple, cast
 
 import numpy as np
 
 from monai_isles.errors import IslesError, refused
+from monai_isles.io.clock import b_values
 from monai_isles.io.findings import ERROR, WARNING, Finding, finding, refuse
 from monai_isles.io.grid import on_one_grid, require_one_grid
 from monai_isles.io.header import claimed_bytes, frame_time_s, header_findings, layout, parse_header, voxel_dtype
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
 MAX_BYTES = 4 * 2**30
 HONEST_RATIO = 8
 _STEP_HU, _STEP_RATIO = 30.0, 3.0
+_LEAST_B, _STROKE_B = 500.0, 1000.0  # s/mm2
 
 
 @dataclass(frozen=True)
@@ -111,13 +113,17 @@ def inspect_image(
     limit = _judge_claim(path, place, max(MAX_BYTES, honest)) + SPARE_BYTES
     raw, sha256 = read_payload(path, place, limit=limit)
     header = parse_header(raw, place)
-    findings = header_findings(header, kind=kind, where=place, judge_time=judge_time)
+    shell = _diffusion_shell(path, header) if kind == "dwi" else None
+    findings = header_findings(header, kind=kind if shell is None else None, where=place, judge_time=judge_time)
     if any(item.severity == ERROR for item in findings):
         return None, findings
     stored, spare = _voxels(raw, header, place)
     if spare:
         findings.append(finding("E-FILE-21", WARNING, where=place, found=f"{spare} of {len(raw)} bytes"))
     image = _to_ras(stored, header, path, sha256, np.dtype(dtype))
+    if shell is not None:
+        image = replace(image, data=_geometric_mean(image.data[shell.volumes]), dt_s=None)
+        findings.append(finding("E-DIM-12", WARNING, where=place, found=shell.text))
     settled = settle_values(image.data, kind=kind, where=place, label_values=label_values)
     image = replace(image, data=settled.data, unmeasured=settled.unmeasured)
     misplaced = _frames_elsewhere(image.data, place) if image.data.ndim == 4 and kind is not None else []
@@ -130,8 +136,10 @@ def read_header(path: str | Path, *, kind: str | None = None, where: str = "") -
     place = f"{where}: {path}" if where else str(path)
     check_file(path, place)
     header = parse_header(peek(path, place), place)
-    refuse(header_findings(header, kind=kind, where=place))
-    return _to_ras(np.broadcast_to(np.uint8(0), _full_shape(header)), header, path, "")
+    shell = _diffusion_shell(path, header) if kind == "dwi" else None
+    refuse(header_findings(header, kind=kind if shell is None else None, where=place))
+    image = _to_ras(np.broadcast_to(np.uint8(0), _full_shape(header)), header, path, "")
+    return image if shell is None else replace(image, data=image.data[0], dt_s=None)
 
 
 def require_same_grid(images: Mapping[str, Image], *, case: str) -> None:
@@ -184,6 +192,34 @@ def _scale(stored: np.ndarray, header: Nifti1Header, dtype: np.dtype) -> np.ndar
             place = (*frame, slice(None), slice(None), level)
             out[place] = stored[place] if plain else stored[place].astype(np.float64) * slope + inter
     return out
+
+
+class _Shell(NamedTuple):
+    volumes: np.ndarray
+    text: str
+
+
+def _diffusion_shell(path: Path, header: Nifti1Header) -> _Shell | None:
+    """Return which volumes of a diffusion series are weighted by b near 1000; None without a fitting ``.bval`` file."""
+    try:
+        words, frames = b_values(path).read_text(encoding="ascii").replace(",", " ").split(), layout(header)[1]
+        values = np.array([float(word) for word in words])
+    except (OSError, ValueError):
+        return None
+    if frames is None or len(values) != frames or not (weighted := values[values >= _LEAST_B]).size:
+        return None
+    b = weighted[np.abs(weighted - _STROKE_B).argmin()]
+    volumes = np.flatnonzero(np.abs(values - b) <= 0.1 * b)
+    text = (
+        f"{frames} volumes of b {values.min():g} to {values.max():g}: geometric mean of the {len(volumes)} of b {b:g}"
+    )
+    return _Shell(volumes, text)
+
+
+def _geometric_mean(volumes: np.ndarray) -> np.ndarray:
+    """Return the trace-weighted image of volumes (N, H, W, D) of several directions; 0 where any is 0 or below."""
+    with np.errstate(divide="ignore"):
+        return np.exp(np.log(np.maximum(volumes, 0)).mean(0)).astype(volumes.dtype)
 
 
 def _frames_elsewhere(data: np.ndarray, where: str) -> list[Finding]:

@@ -21,7 +21,7 @@ from torch import Tensor
 from monai_isles import __version__
 from monai_isles.errors import refused
 from monai_isles.io.cache import Cache
-from monai_isles.io.clock import clock_sha256
+from monai_isles.io.clock import sidecar_sha256
 from monai_isles.io.findings import Finding, collect_remarks, tell
 from monai_isles.io.payload import sha256_of
 from monai_isles.modalities import LABEL, MODALITIES
@@ -128,7 +128,7 @@ class KeptPreparation(Transform):
     def key(self, data: Mapping[Hashable, Any]) -> str:
         """Return the key of a case: every file of the entry counts, read or not."""
         files = {str(key): sha256_of(Path(str(data[key]))) for key in _FILES if data.get(key) is not None}
-        files |= clock_sha256(data)
+        files |= sidecar_sha256(data)
         other = {str(key): value for key, value in data.items() if key not in (*_FILES, *_NAMES)}
         facts = {"files": files, "other": other, "settings": self.settings}
         return hashlib.sha256(json.dumps(facts, sort_keys=True, default=str).encode()).hexdigest()

@@ -32,7 +32,7 @@ from monai_isles.errors import IslesError, refused
 from monai_isles.inference import outputs
 from monai_isles.inference.ischaemia import perfusion_block
 from monai_isles.inference.predictor import UNCHANGED, Choices, Predictor, load_predictor
-from monai_isles.io.clock import clock_sha256
+from monai_isles.io.clock import sidecar_sha256
 from monai_isles.io.findings import Finding, collect_remarks, remark_lines
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
@@ -331,7 +331,7 @@ def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> N
 def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:
     """Return everything that affects a result: bundle, weights, settings and the content of the inputs."""
     modalities = {key: str(entry[key]) for key in predictor.modalities if key in entry}
-    checksums = {key: sha256_of(Path(path)) for key, path in modalities.items()} | clock_sha256(modalities)
+    checksums = {key: sha256_of(Path(path)) for key, path in modalities.items()} | sidecar_sha256(modalities)
     return {
         "case": entry["case"],
         "bundle": predictor.bundle,

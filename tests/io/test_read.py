@@ -14,7 +14,8 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.io import read_image
-from monai_isles.io.read import inspect_image
+from monai_isles.io.findings import collect_remarks
+from monai_isles.io.read import inspect_image, read_header
 
 Write = Callable[..., Path]
 
@@ -116,3 +117,29 @@ def test_a_file_larger_than_the_budget_is_read_when_its_own_size_bears_its_claim
     assert read_image(write(noise, name)).data.shape == (16, 16, 4)  # 4096 bytes, hardly compressible
     with pytest.raises(IslesError, match=r"E-FILE-07(?s:.*)claims 262144 bytes"):
         read_image(write(np.zeros((64, 64, 16), np.float32), "b.nii.gz"))  # compressed to a hundredth
+
+
+@pytest.mark.parametrize("suffix", [".nii", ".nii.gz"])
+def test_a_diffusion_series_is_the_geometric_mean_of_its_volumes_near_b_1000(write: Write, suffix: str) -> None:
+    """As dcm2niix writes it: b 0, three directions of b 1000 (one 995), one of b 2000."""
+    decay = np.arange(1, 25, dtype=np.float32).reshape(4, 3, 2)
+    volumes = [900 + 0 * decay, 2 * decay, 4 * decay, 8 * decay, 50 + 0 * decay]
+    path = write(np.stack(volumes, axis=-1), f"p_dwi{suffix}")
+    with pytest.raises(IslesError, match=r"E-DIM-03(?s:.*)add its .bval file"):
+        read_image(path, kind="dwi")
+    bval = path.with_name("p_dwi.bval")
+    bval.write_text("0 1000 995\t1000 2000\n")
+    with collect_remarks() as remarks:
+        image = read_image(path, kind="dwi")
+    alone = read_image(write(4 * decay, "alone.nii"), kind="dwi")
+    np.testing.assert_allclose(image.data, alone.data, rtol=1e-6)
+    assert image.native_shape == alone.native_shape and image.dt_s is None
+    assert [one.code for one in remarks] == ["E-DIM-12"] and "the 3 of b 1000" in remarks[0].found
+    assert read_header(path, kind="dwi").grid_shape == (4, 3, 2)
+    for text in ("0 1000 1000", "0 0 0 0 50", "no numbers at all x"):  # of other volumes, of none that is weighted
+        bval.write_text(text)
+        with pytest.raises(IslesError, match="E-DIM-03"):
+            read_image(path, kind="dwi")
+    bval.write_text("0 1000 1000 1000 2000")
+    with pytest.raises(IslesError, match="E-DIM-03"):
+        read_image(path, kind="flair")
