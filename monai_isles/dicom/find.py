@@ -257,11 +257,12 @@ def scan_dicom(folder: str | Path, files: Sequence[Path] = ()) -> DicomFolder:
 
 
 def _files(folder: Path) -> list[Path]:
-    """Return the files below a folder; links to folders are followed, each folder once."""
+    """Return the files below a folder that are not hidden; links to folders are followed."""
     result, seen = [], set[str]()
     for place, folders, names in os.walk(folder, followlinks=True):
         seen.add(os.path.realpath(place))
-        folders[:] = [name for name in sorted(folders) if os.path.realpath(os.path.join(place, name)) not in seen]
+        folders[:] = sorted(name for name in folders if not name.startswith("."))
+        folders[:] = [name for name in folders if os.path.realpath(os.path.join(place, name)) not in seen]
         result += [Path(place) / name for name in names if not name.startswith(".") and name.upper() != "DICOMDIR"]
     return sorted(result)
 

@@ -39,6 +39,8 @@ def test_an_enhanced_file_counts_its_frames(write_tiny: Callable) -> None:
 def test_other_files_are_named_and_passed_over(dicom) -> None:
     (dicom.folder / "DICOMDIR").write_bytes(b"\0" * 200)
     (dicom.folder / ".hidden").write_text("x")
+    (dicom.folder / ".git/annex").mkdir(parents=True)
+    (dicom.folder / ".git/annex/former").write_bytes(dicom.file(0, 0).read_bytes())
     for n in range(6):
         (dicom.folder / f"report{n}.txt").write_text("nothing")
     found = scan_dicom(dicom.folder)
