@@ -206,16 +206,16 @@ def _join_modality_folders(scans: dict[tuple[str, str, str], Scan], root: Path) 
 
 
 def _name_subject(scan: Scan, home: Path, root: Path) -> None:
-    """Name the subject of a training scan that is one of several days: ``P1/baseline``, ``P1_ses-02``, ``P1/20210304``.
+    """Name a scan of one of several days by its person, and the subject for a training: ``P1/baseline``, ``P1_pre``.
 
     Without it the scans of a person would be in several folds.
     """
     text = scan.name
     if text == unicodedata.normalize("NFC", home.name) and home.parent != root:
-        text = f"{home.parent.name}_{text}"
-    if scan.subject is None and scan.section == TRAINING and (match := _SESSION.match(text)):
-        person = match[1] or match[2]
-        scan.subject = None if section_of(person) else person
+        text = f"{unicodedata.normalize('NFC', home.parent.name)}_{text}"
+    match = _SESSION.match(text)
+    if match and scan.subject is None and not section_of(person := match[1] or match[2]):
+        scan.name, scan.subject = text, person if scan.section == TRAINING else None
 
 
 def _join_sequences(scans: dict[tuple[str, str, str], Scan]) -> None:

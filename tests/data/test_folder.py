@@ -154,6 +154,11 @@ def test_scans_of_several_days_are_of_one_subject(tmp_path: Path, names: tuple[s
     assert sorted(case.subject for case in find_cases(make(tmp_path, *names))) == sorted(people)
 
 
+def test_a_folder_of_one_day_is_named_by_its_person(tmp_path: Path) -> None:
+    make(tmp_path, "P1/baseline/dwi.nii", "P1/followup/dwi.nii", "P2/baseline/dwi.nii", "testing/P3/pre/dwi.nii")
+    assert [*keys(tmp_path)] == ["P1_baseline", "P1_followup", "P2_baseline", "P3_pre"]
+
+
 def test_a_segmentation_may_be_of_tissues(tmp_path: Path) -> None:
     make(tmp_path, "p1_t1.nii", "p1_t1_seg.nii", "p1_lesion.nii", "p1_seg.nii", "p2_t1.nii", "p2_seg.nii")
     assert [case.label and case.label.name for case in find_cases(tmp_path)] == ["p1_lesion.nii", "p2_seg.nii"]
