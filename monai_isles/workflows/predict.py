@@ -308,7 +308,8 @@ class _Staged:
         mirrored = (self.data.get("mirror") or {}).get("remark")
         with collect_remarks() as told:
             block = perfusion_block(self.entry, self.predictor.settings, self.predictor.trained)
-        remarks = [*dict.fromkeys(remark_lines(self.remarks + told)), *([str(mirrored)] if mirrored else [])]
+        doubts_first = sorted(self.remarks + told, key=lambda remark: remark.fix.startswith("no action"))
+        remarks = [*dict.fromkeys(remark_lines(doubts_first)), *([str(mirrored)] if mirrored else [])]
         text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
         result = self.stamp | measured | text
         result |= {} if block is None else {"perfusion": block}

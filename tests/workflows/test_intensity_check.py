@@ -85,3 +85,4 @@ def test_predict_remarks_images_unlike_those_of_the_training(tmp_path: Path) -> 
         result = json.loads((out / str(entry["case"]) / "result.json").read_text())
         told = [remark for remark in result.get("remarks", ()) if remark.startswith("E-VAL-21")]
         assert len(told) == texts and all("mtt: median" in remark for remark in told)
+        assert result.get("remarks", [])[:texts] == told  # before those that need no action
