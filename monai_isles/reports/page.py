@@ -18,6 +18,7 @@ from monai_isles.io.case_images import read_case_images
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
 from monai_isles.io.runs import versions
+from monai_isles.modalities import LABEL
 from monai_isles.reports import canvas as palette
 from monai_isles.reports.canvas import png_bytes, svg_text
 from monai_isles.reports.curves import best_epoch, motion_curves, training_curves, vessel_curves, vessel_places
@@ -147,6 +148,8 @@ def publish_case_page(
 ) -> None:
     """Write ``report.html`` of a case without reference: its images (of a series alone its first frame) and maps.
 
+    Images on another grid than ``lesion.nii.gz`` beside the page are left out: the bundle did not read them.
+
     Shapes: ``maps`` holds ``probability``, ``lesion``, and ``uncertainty`` and a network's own images (``SYNTHETIC``)
     where there are some, as (1, H, W, D).
     """
@@ -154,11 +157,12 @@ def publish_case_page(
     if not images:
         series = read_image(str(entry["ctp"]), kind="ctp")
         images = {"ct": replace(series, data=series.data[0])}
+    like = read_image(path.with_name("lesion.nii.gz"))
     if entry.get("resample") is True:
-        images = onto_first(images, case=str(entry["case"]))
+        images = onto_first({LABEL: like, **images}, case=str(entry["case"]))
+    images = {key: image for key, image in images.items() if key != LABEL and image.on_grid_of(like)}
     shown = ("probability", "uncertainty", "lesion", *SYNTHETIC)
     arrays = {key: image.data for key, image in images.items()}
     arrays |= {key: np.asarray(maps[key][0]) for key in shown if key in maps}
-    first = next(iter(images.values()))
-    simulated = is_simulated(first.path)
-    case_page(CaseView.of(str(entry["case"]), arrays, first, result=result, simulated=simulated), path)
+    simulated = any(is_simulated(image.path) for image in images.values())
+    case_page(CaseView.of(str(entry["case"]), arrays, like, result=result, simulated=simulated), path)

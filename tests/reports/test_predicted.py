@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from monai_isles.reports.page import publish_case_page
+from monai_isles.reports.views import CaseView
 
 SHAPE = (20, 24, 3)
 SISS, SPES = ("flair", "t1", "t2", "dwi"), ("dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp")
@@ -40,7 +41,9 @@ def maps_of(*more: str) -> dict[str, torch.Tensor]:
 def words_of(tmp_path: Path, keys: tuple[str, ...], *more: str) -> str:
     entry = entry_of(tmp_path, keys)
     result = {"bundle": "b", "modalities": {key: entry[key] for key in keys}}
-    publish_case_page(entry, maps_of(*more), result, tmp_path / "report.html")
+    maps, grid = maps_of(*more), np.diag([2.0, 2.0, 2.0, 1.0])
+    nibabel.save(nibabel.Nifti1Image(maps["lesion"][0].numpy(), grid), tmp_path / "lesion.nii.gz")
+    publish_case_page(entry, maps, result, tmp_path / "report.html")
     return (tmp_path / "report.html").read_text()
 
 
@@ -64,3 +67,19 @@ def test_maps_that_the_page_does_not_know_are_left_alone(tmp_path: Path) -> None
 def test_the_mark_of_simulated_data_is_found_beside_any_image(tmp_path: Path) -> None:
     (tmp_path / "SIMULATED.txt").write_text("simulated")
     assert "Simulated data" in words_of(tmp_path, SISS)
+
+
+@pytest.mark.parametrize("resample", [False, True])
+def test_an_image_that_the_bundle_did_not_read_may_lie_on_another_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resample: bool
+) -> None:
+    """ISLES'22: FLAIR beside DWI and ADC; moved to the grid of the prediction if that was asked for."""
+    views: list[CaseView] = []
+    words_of(tmp_path, keys := ("flair", "dwi", "adc"))
+    entry = entry_of(tmp_path, keys) | {"resample": resample}
+    fine = np.ones((40, 48, 3), np.float32)
+    nibabel.save(nibabel.Nifti1Image(fine, np.diag([1.0, 1.0, 2.0, 1.0])), entry["flair"])
+    monkeypatch.setattr("monai_isles.reports.page.case_page", lambda view, _: views.append(view))
+    publish_case_page(entry, maps_of(), {"bundle": "b", "modalities": {}}, tmp_path / "report.html")
+    assert set(views[0].images) == ({*keys} if resample else {"dwi", "adc"})
+    assert {image.shape for image in views[0].images.values()} == {SHAPE}
