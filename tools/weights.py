@@ -260,12 +260,12 @@ def install(job: Job, trained: Path, run: Path, scores: Path, device: str) -> No
     for name in (job.ids, str(calibration_of(Path(job.weights)))):
         shutil.copyfile(trained / name, root / name)
     notes = [*stop_notes(job, run), *notes_of(scores, trained, job)]
+    split = {**SPLIT, "data": f"simulated scans, phantom {job.recipe[TRAIN]}"}
     if job.variant:
         shutil.copyfile(run / "model.pt", root / job.weights)
         about = {"weights_sha256": sha256_of(run / "model.pt"), "eval_metrics": unseen_scores(scores), "notes": notes}
-        set_ids(root / METADATA, **metadata_ids(job, root, **about))
+        set_ids(root / METADATA, **metadata_ids(job, root, **about, training_split=split))
         return
-    split = {**SPLIT, "data": f"simulated scans, phantom {job.recipe[TRAIN]}"}
     set_ids(root / METADATA, training_split=split)
     if set(job.bundle.metadata["modalities"]) == {"ct", *PERFUSION_MAPS}:
         set_ids(root / METADATA, training_intensities=intensities(job))

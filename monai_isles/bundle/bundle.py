@@ -31,7 +31,7 @@ TRAIN, INFERENCE, METADATA, PAPER = "train.json", "inference.json", "metadata.js
 WEIGHTS = "models/model.pt"
 OWNED = ("bundle_root", "output_dir", "dataset_dir", "data_list", "section", "weights", "fold", "held_out")
 TRAINED = "training_intensities"
-OF_WEIGHTS, OTHER_WEIGHTS = ("eval_metrics", TRAINED), "other_weights"
+OF_WEIGHTS, OTHER_WEIGHTS = ("eval_metrics", "training_split", TRAINED), "other_weights"
 _PROGRAMS = ("initialize", "run", "training", "finalize")
 _CONFIGS, _NOT_RUN = (".json", ".yaml", ".yml"), (METADATA, "data_list.json")
 

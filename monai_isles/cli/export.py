@@ -62,7 +62,7 @@ def _bundle(args: argparse.Namespace) -> tuple[object, str]:
     done = export_bundle(args.bundle, args.out, overlays=args.overlay, url=args.url, **options)
     lines = [f"{checksum}  {done.folder / name}" for name, checksum in done.checksums.items()]
     lines += [f"{name}: logits within {worst:.1g} of the network's" for name, worst in done.differences.items()]
-    lines += [f"{name}: left out of the metadata, measured with other weights" for name in done.dropped]
+    lines += [f"{name}: left out of the metadata, of other weights" for name in done.dropped]
     if args.weights and not chosen:
         lines.append("threshold and smallest lesion: the bundle's; --postprocessing FILE sets those of your weights")
     return done, "\n".join([*lines, f"{done.archive_sha256}  {done.archive}", "Research only, not a medical device."])

@@ -180,7 +180,7 @@ CHECKSUMS = "SHA256SUMS"
 
 @dataclass(frozen=True)
 class Exported:
-    """Hold the files of an export; ``dropped`` are results left out of the metadata, as they are of other weights."""
+    """Hold the files of an export; ``dropped`` are facts of other weights, left out of the metadata."""
 
     folder: Path
     archive: Path

@@ -87,7 +87,7 @@ def test_other_weights_take_the_place_of_the_bundle_s(
     assert read(kept.folder / "configs/metadata.json")["eval_metrics"] == {"dsc": 0.5} and kept.dropped == []
     done = export_bundle(bundle, tmp_path / "b", weights=other_weights, graphs=False)
     assert done.checksums["models/model.pt"] == sha256(other_weights) and done.dropped == [
-        "eval_metrics", "training_intensities"
+        "eval_metrics", "training_intensities", "training_split"
     ]  # fmt: skip
     assert "eval_metrics" not in read(done.folder / "configs/metadata.json")
     card = (done.folder / "docs/README.md").read_text(encoding="utf-8")
