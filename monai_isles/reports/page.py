@@ -14,6 +14,7 @@ from markupsafe import Markup
 
 from monai_isles import __version__
 from monai_isles.data.study import is_simulated
+from monai_isles.errors import IslesError
 from monai_isles.io.case_images import read_case_images
 from monai_isles.io.publish import publish_text
 from monai_isles.io.read import read_image
@@ -148,12 +149,18 @@ def publish_case_page(
 ) -> None:
     """Write ``report.html`` of a case without reference: its images (of a series alone its first frame) and maps.
 
-    Images on another grid than ``lesion.nii.gz`` beside the page are left out: the bundle did not read them.
+    Images that the bundle did not read are left out if they cannot be read, or lie on another grid than
+    ``lesion.nii.gz`` beside the page.
 
     Shapes: ``maps`` holds ``probability``, ``lesion``, and ``uncertainty`` and a network's own images (``SYNTHETIC``)
     where there are some, as (1, H, W, D).
     """
-    images = read_case_images({key: str(entry[key]) for key in drawn_keys(list(entry))}, case=str(entry["case"]))
+    files = {key: str(entry[key]) for key in drawn_keys(list(entry))}
+    try:
+        images = read_case_images(files, case=str(entry["case"]))
+    except IslesError:
+        own: Any = result["modalities"]
+        images = read_case_images({key: files[key] for key in files if key in own}, case=str(entry["case"]))
     if not images:
         series = read_image(str(entry["ctp"]), kind="ctp")
         images = {"ct": replace(series, data=series.data[0])}

@@ -69,9 +69,9 @@ def test_the_mark_of_simulated_data_is_found_beside_any_image(tmp_path: Path) ->
     assert "Simulated data" in words_of(tmp_path, SISS)
 
 
-@pytest.mark.parametrize("resample", [False, True])
-def test_an_image_that_the_bundle_did_not_read_may_lie_on_another_grid(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resample: bool
+@pytest.mark.parametrize(("resample", "broken"), [(False, False), (True, False), (False, True)])
+def test_an_image_that_the_bundle_did_not_read_may_be_broken_or_lie_on_another_grid(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, resample: bool, broken: bool
 ) -> None:
     """ISLES'22: FLAIR beside DWI and ADC; moved to the grid of the prediction if that was asked for."""
     views: list[CaseView] = []
@@ -79,7 +79,9 @@ def test_an_image_that_the_bundle_did_not_read_may_lie_on_another_grid(
     entry = entry_of(tmp_path, keys) | {"resample": resample}
     fine = np.ones((40, 48, 3), np.float32)
     nibabel.save(nibabel.Nifti1Image(fine, np.diag([1.0, 1.0, 2.0, 1.0])), entry["flair"])
+    if broken:
+        Path(str(entry["flair"])).write_bytes(b"no image")
     monkeypatch.setattr("monai_isles.reports.page.case_page", lambda view, _: views.append(view))
-    publish_case_page(entry, maps_of(), {"bundle": "b", "modalities": {}}, tmp_path / "report.html")
+    publish_case_page(entry, maps_of(), {"modalities": ["dwi", "adc"]}, tmp_path / "report.html")
     assert set(views[0].images) == ({*keys} if resample else {"dwi", "adc"})
     assert {image.shape for image in views[0].images.values()} == {SHAPE}
