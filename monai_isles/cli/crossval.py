@@ -53,8 +53,9 @@ def _text(record: dict, out: str) -> str:
     faults += [f"{name}: {case['error']}" for name, case in cases.items() if "error" in case]
     left_out = [f"{name}: left out\n{indent(reason, '  ')}" for name, reason in plan["left_out"].items()]
     done = sum(case["outcome"] in ("ok", "done before") for case in cases.values())
+    every = len(cases) + len(left_out)
     kind = "simulated data, not patients" if plan["simulated"] else "data as given"
-    total = f"{done} of {len(cases)} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol"
+    total = f"{done} of {every} cases predicted out of fold in {out} ({kind}), {plan['protocol']} protocol"
     lines += [*faults, *left_out, total]
     again = any("error" in case for case in folds.values())
     lines.append("repeat the command to do what failed" if again else f"next: monai-isles search {out}")

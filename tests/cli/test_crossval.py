@@ -9,6 +9,7 @@ from pathlib import Path
 import nibabel
 import pytest
 
+from monai_isles.cli.crossval import _text as crossval_text
 from monai_isles.cli.main import main
 from monai_isles.crossval import run as crossval
 from monai_isles.crossval.run import Step
@@ -54,6 +55,13 @@ def test_folds_are_trained_predicted_searched_and_not_done_again(
     assert {path: path.stat().st_mtime_ns for path in before} == before
     assert main(words(phantom_folder, data_list, out, "batch_size=8")) == 4
     assert "E-XVAL-07" in (said := capsys.readouterr().err) and "settings batch_size was None, is 8" in said
+
+
+def test_a_case_without_all_files_counts_among_those_not_predicted() -> None:
+    plan = {"left_out": {"P3": "E-LIST-02: files are missing"}, "simulated": False, "protocol": "paper"}
+    cases = {"P1": {"outcome": "ok"}, "P2": {"outcome": "failed", "error": "E-FILE-05: file is cut short"}}
+    said = crossval_text({"folds": {"0": {"outcome": "ok"}}, "cases": cases, "plan": plan}, "cv")
+    assert "1 of 3 cases predicted out of fold in cv (data as given), paper protocol" in said
 
 
 def test_a_planted_subject_in_two_folds_is_refused_before_any_work(
