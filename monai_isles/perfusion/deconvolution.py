@@ -52,26 +52,18 @@ def require_fit(curves: Tensor, aif: Tensor, where: str) -> None:
         raise refused("E-PERF-02", where=where, found=found)
 
 
-def triangular_solver(like: Tensor, aif: Tensor, dt_s: float, *, level: float, damped: bool = False) -> Solver:
-    """Return what deconvolves curves (V, T) into out (V, 2 T) by the lower triangular matrix of the artery.
+def triangular_inverse(aif: Tensor, dt_s: float, *, level: float, damped: bool = False) -> Tensor:
+    """Return the pseudo-inverse (2 T, T) of the lower triangular matrix of ``aif``; time before zero, below, is zero.
 
     It assumes that tissue follows the artery: a curve that comes later gives less flow, one that comes before is wrong.
-    The second half of ``out``, time before zero in the circular forms, is zero. ``level`` is the part of the largest
-    singular value below which values are dropped, or by which all are ``damped``, Tikhonov's form.
+    ``level`` is the part of the largest singular value below which values are dropped, or by which all are ``damped``.
 
-    Source: Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510; damped: Calamante et al., Magn Reson
-    Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.
+    Source: Østergaard et al., Magn Reson Med 1996, doi:10.1002/mrm.1910360510; damped (Tikhonov): Calamante et al.,
+    Magn Reson Med 2003, doi:10.1002/mrm.10634; ``tests/perfusion/test_deconvolution.py``.
     """
-    u, s, vh = artery_factors(aif.cpu(), dt_s, circular=False)
+    u, s, vh = artery_factors(aif, dt_s, circular=False)
     inverse = (vh.T * (s / (s**2 + (level * s[0]) ** 2))) @ u.T if damped else truncated_inverse(u, s, vh, level)
-    matrix = inverse.to(like).T.contiguous()
-
-    def solve(curves: Tensor, out: Tensor) -> Tensor:
-        out[:, : aif.numel()] = curves @ matrix
-        out[:, aif.numel() :] = 0.0
-        return out
-
-    return solve
+    return torch.cat([inverse, torch.zeros_like(inverse)])
 
 
 TRUNCATIONS = tuple(round(0.01 * step, 2) for step in range(1, 51))
@@ -167,14 +159,16 @@ def chosen_method(method: str | None, truncation: float | str | None) -> tuple[s
 def residue_solver(like: Tensor, aif: Tensor, dt_s: float, method: str, level: Any) -> Solver:
     """Return what deconvolves curves (V, T) into out (V, 2 T) by a method of ``deconvolve``."""
     require_fit(like, aif, method)
-    if method == "bcsvd":
-        inverse = circulant_inverse(aif.cpu(), dt_s, truncation=level).to(like).T.contiguous()
-        return lambda curves, out: torch.matmul(curves, inverse, out=out)
-    if method in ("ssvd", "stikhonov"):
-        return triangular_solver(like, aif, dt_s, level=level, damped=method == "stikhonov")
     if method == "osvd":
         return oscillation_solver(like, aif, dt_s, limit=level)
-    return tikhonov_solver(like, aif, dt_s, strength=level)
+    if method == "tikhonov":
+        return tikhonov_solver(like, aif, dt_s, strength=level)
+    if method == "bcsvd":
+        inverse = circulant_inverse(aif.cpu(), dt_s, truncation=level)
+    else:
+        inverse = triangular_inverse(aif.cpu(), dt_s, level=level, damped=method == "stikhonov")
+    matrix = inverse.to(like).T.contiguous()
+    return lambda curves, out: torch.matmul(curves, matrix, out=out)
 
 
 def deconvolve(
