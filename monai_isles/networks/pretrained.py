@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import re
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 
 from torch import Tensor, nn
@@ -52,33 +51,14 @@ def _own_name(name: str, *, nested: bool) -> str | None:
 
 
 log = logging.getLogger(__name__)
+Report = dict[str, list[str]]
 
 _BACKBONE = "backbone."
 _COUNTER = "num_batches_tracked"
 _NESTS = ("objects", "state_dict", "model", "model_state_dict", "network")
 
 
-@dataclass(frozen=True)
-class PretrainedReport:
-    """Report which tensors of a file were loaded.
-
-    ``matched`` were loaded; ``missing`` are tensors of the network absent from the file, without classifier and
-    initializer; ``unexpected`` are tensors of the file absent from the network, under the file's names; ``wrong_shape``
-    differ in shape and were not loaded. Counters of batch normalisation are not listed.
-    """
-
-    matched: tuple[str, ...]
-    missing: tuple[str, ...]
-    unexpected: tuple[str, ...]
-    wrong_shape: tuple[str, ...]
-
-    def __str__(self) -> str:
-        parts = ("missing", "unexpected", "wrong_shape")
-        remainder = [_count_text(part.replace("_", " of "), getattr(self, part)) for part in parts]
-        return f"{len(self.matched)} tensors matched; {'; '.join(remainder)}"
-
-
-def load_pretrained(network: nn.Module, path: str | Path) -> PretrainedReport:
+def load_pretrained(network: nn.Module, path: str | Path) -> Report:
     """Load the matching tensors of a ResNet's or PSPNet's state dictionary: the whole backbone or nothing.
 
     Classifiers, initializers and auxiliary heads of the file are left out; pyramid and final convolution are loaded
@@ -87,6 +67,8 @@ def load_pretrained(network: nn.Module, path: str | Path) -> PretrainedReport:
     Args:
         network: a network whose encoder is ``network.backbone``.
         path: file of a state dictionary, or of one within ``state_dict`` or ``model``; namings as of ``own_names``.
+    Returns: names of tensors: ``matched``, which were loaded; ``missing`` in the file, without classifier and
+        initializer; ``unexpected`` in the network, as in the file; of ``wrong_shape``, not loaded. No counters.
     Source: ours; Abulnaga 2018 (doi:10.1007/978-3-030-11723-8_36), section 4.3; ``tests/networks/test_pretrained.py``.
     """
     where, state = str(path), _tensors(load_state(path), str(path))
@@ -95,18 +77,19 @@ def load_pretrained(network: nn.Module, path: str | Path) -> PretrainedReport:
     own_state = network.state_dict()
     wanted = [n for n in own_state if not n.endswith(_COUNTER) and not n.startswith(("initializer.", "classifier."))]
     fits = [n for n in own_state if n in result and own_state[n].shape == state[result[n]].shape]
-    report = PretrainedReport(
-        matched=tuple(n for n in wanted if n in fits),
-        missing=tuple(n for n in wanted if n not in result),
-        unexpected=tuple(k for n, k in result.items() if n not in own_state and not n.endswith(_COUNTER)),
-        wrong_shape=tuple(n for n in wanted if n in result and n not in fits),
-    )
-    strangers = [key for key, name in own_names(report.unexpected).items() if (name or "").startswith(_BACKBONE)]
+    report = {
+        "matched": [n for n in wanted if n in fits],
+        "missing": [n for n in wanted if n not in result],
+        "unexpected": [k for n, k in result.items() if n not in own_state and not n.endswith(_COUNTER)],
+        "wrong_shape": [n for n in wanted if n in result and n not in fits],
+    }
+    strangers = [key for key, name in own_names(report["unexpected"]).items() if (name or "").startswith(_BACKBONE)]
     if strangers:
         raise refused("E-NET-23", where=where, found=_count_text("tensors that this backbone has not", strangers))
     _require_backbone(report, where)
     network.load_state_dict({n: state[result[n]] for n in fits}, strict=False)
-    log.info("weights from %s: %s", where, report)
+    others = "; ".join(_count_text(kind.replace("_", " of "), report[kind]) for kind in [*report][1:])
+    log.info("weights from %s: %d tensors matched; %s", where, len(report["matched"]), others)
     return report
 
 
@@ -119,10 +102,9 @@ def _tensors(state: object, where: str) -> dict[str, Tensor]:
     return tensors
 
 
-def _require_backbone(report: PretrainedReport, where: str) -> None:
-    matched, missing, wrong = (
-        [n for n in names if n.startswith(_BACKBONE)] for names in (report.matched, report.missing, report.wrong_shape)
-    )
+def _require_backbone(report: Report, where: str) -> None:
+    kinds = ("matched", "missing", "wrong_shape")
+    matched, missing, wrong = ([n for n in report[kind] if n.startswith(_BACKBONE)] for kind in kinds)
     total = len(matched) + len(missing) + len(wrong)
     if len(matched) < total or not matched:
         lack = f"{_count_text('missing', missing)}; {_count_text('wrong of shape', wrong)}"

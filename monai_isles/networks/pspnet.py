@@ -221,7 +221,7 @@ class PSPNet(nn.Module):
         self.dropout = nn.Dropout2d(dropout)
         self.classifier = nn.Conv2d(width, out_channels, kernel_size=1)
         self.frozen = False
-        matched = load_pretrained(self, weights).matched if weights else ()
+        matched = load_pretrained(self, weights)["matched"] if weights else ()
         own = dict(self.named_parameters())
         self.pretrained = tuple(name for name in matched if name in own)
 

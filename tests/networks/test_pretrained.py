@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from monai_isles.errors import IslesError
 from monai_isles.io.weights import publish_state
 from monai_isles.networks import PSPNet
-from monai_isles.networks.pretrained import PretrainedReport, load_pretrained
+from monai_isles.networks.pretrained import Report, load_pretrained
 from monai_isles.networks.pspnet import DilatedResNet
 
 State = dict[str, Tensor]
@@ -102,14 +102,14 @@ def test_a_resnet_fills_the_backbone_and_nothing_else(naming, wrap: str, tmp_pat
     assert f"weights: {len(network.pretrained)} of {len(parameters)} from a file" in repr(network)
 
 
-Load = Callable[[nn.Module, object], PretrainedReport]
+Load = Callable[[nn.Module, object], Report]
 
 
 @pytest.fixture
 def load(tmp_path: Path) -> Load:
     """Return a function that loads a dictionary into a network through a file."""
 
-    def load_from_file(network: nn.Module, state: object) -> PretrainedReport:
+    def load_from_file(network: nn.Module, state: object) -> Report:
         torch.save(state, tmp_path / "given.pt")
         return load_pretrained(network, tmp_path / "given.pt")
 
@@ -125,16 +125,16 @@ def test_a_pspnet_of_21_classes_leaves_only_initializer_and_classifier_new(
     state = {"epoch": 50, "state_dict": {f"module.{k}": v for k, v in as_semseg(source, stem=names, head=head).items()}}
     network = PSPNet(base_channels=4, stem=stem)
     report = load(network, state)
-    assert rooms(loaded(network, source)) == rooms(set(report.matched)) == {"backbone", "pyramid", "final"}
-    assert report.missing == report.unexpected == report.wrong_shape == ()
-    assert len(report.matched) == len(loaded(network, source))
+    assert rooms(loaded(network, source)) == rooms(set(report["matched"])) == {"backbone", "pyramid", "final"}
+    assert report["missing"] == report["unexpected"] == report["wrong_shape"] == []
+    assert len(report["matched"]) == len(loaded(network, source))
 
 
 def test_mmsegmentation_names_are_understood(load: Load) -> None:
     source, network = donor(stem="deep64"), PSPNet(base_channels=4, stem="deep64")
     report = load(network, {"meta": {}, "state_dict": as_mmseg(source)})
     assert rooms(loaded(network, source)) == {"backbone", "pyramid", "final"}
-    assert report.missing == report.unexpected == ()
+    assert report["missing"] == report["unexpected"] == []
 
 
 def test_a_stem_nested_in_conv1_is_understood(load: Load) -> None:
@@ -159,7 +159,7 @@ def test_our_own_weights_of_another_task_keep_initializer_and_classifier_new(loa
     source, network = PSPNet(5, 1, base_channels=4), PSPNet(base_channels=4)
     nn.init.constant_(source.initializer.conv.weight, 7.0)
     report = load(network, {"epoch": 3, "objects": {"network": source.state_dict()}})
-    assert rooms(set(report.matched)) == {"backbone", "pyramid", "final"} and report.missing == ()
+    assert rooms(set(report["matched"])) == {"backbone", "pyramid", "final"} and report["missing"] == []
     assert not bool((network.initializer.conv.weight == 7).any())
 
 
@@ -171,8 +171,8 @@ def test_the_report_names_what_is_missing_unexpected_and_of_another_shape(
     del state["ppm.features.3.1.weight"]
     with caplog.at_level(logging.INFO, logger="monai_isles.networks.pretrained"):
         report = load(PSPNet(base_channels=4), state)
-    assert report.missing == ("pyramid.branches.3.conv.weight",)
-    assert report.unexpected == ("extra.weight",) and report.wrong_shape == ("final.conv.weight",)
+    assert report["missing"] == ["pyramid.branches.3.conv.weight"]
+    assert report["unexpected"] == ["extra.weight"] and report["wrong_shape"] == ["final.conv.weight"]
     assert "1 missing (pyramid.branches.3.conv.weight); 1 unexpected (extra.weight)" in caplog.text
 
 
