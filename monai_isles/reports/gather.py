@@ -100,13 +100,13 @@ def side_by_side(folders: Sequence[str | Path], names: Sequence[str] | None = No
     return Scores(read[0].data, read[0].split, any(s.simulated for s in read), summaries, per_case, text)
 
 
-def _parse(path: Path, parse: Callable[[str], Any]) -> Any:
+def _parse(path: Path, parse: Callable[[str], Any], **words: str) -> Any:
     if not path.is_file():
         raise refused("E-REP-01", where=str(path), found="no such file", fault="file of scores is missing", fix=_FIX)
     try:
         return parse(path.read_text(encoding="utf-8"))
     except (ValueError, csv.Error) as error:
-        raise refused("E-REP-02", where=str(path), found=str(error), fix=_FIX) from error
+        raise refused("E-REP-02", where=str(path), found=str(error), **(words or {"fix": _FIX})) from error
 
 
 def _summary(path: Path) -> dict[str, Any]:
@@ -206,7 +206,10 @@ def load_view(source: Source, *, simulated: bool) -> CaseView:
 
 def _source(row: Mapping[str, str], case: Case, lesion: Path | None) -> Source:
     ours = lesion if lesion is not None and lesion.name.startswith("lesion.") else None
-    result = _result(ours.parent / "result.json") if ours else {}
+    told = None if ours is None else ours.with_name("result.json")
+    unread = "result of a prediction cannot be read"
+    result = _parse(told, json.loads, fault=unread) if told and told.is_file() else {}
+    result = result if isinstance(result, dict) else {}
     claimed = {key: Path(str(path)) for key, path in dict(result.get("modalities") or {}).items()}
     known = case.images or {key: path for key, path in claimed.items() if path.is_file()}
     files = {"truth": cast(Path, case.label)} | {key: known[key] for key in drawn_keys(list(known))}
@@ -216,14 +219,3 @@ def _source(row: Mapping[str, str], case: Case, lesion: Path | None) -> Source:
     made = (cast(Path, ours).with_name(f"{name}{end}") for name in names for end in (".nii", ".nii.gz"))
     files |= {path.name.partition(".")[0]: path for path in made if path.is_file()}  # of both the compressed one
     return Source(case, files, result, row)
-
-
-def _result(path: Path) -> dict[str, Any]:
-    if not path.is_file():
-        return {}
-    try:
-        result = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        fault = "result of a prediction cannot be read"
-        raise refused("E-REP-02", where=str(path), found=str(error), fault=fault) from error
-    return result if isinstance(result, dict) else {}

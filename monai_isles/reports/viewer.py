@@ -163,6 +163,5 @@ def _nifti(array: np.ndarray, affine: np.ndarray, low: float, high: float) -> st
     stored = np.rint((np.clip(array, low, high) - low) / slope)
     image = nibabel.Nifti1Image(stored.astype(np.uint8), affine)
     image.header.set_xyzt_units("mm")
-    raw = bytearray(image.to_bytes())
-    raw[112:120] = np.array([slope, low], "<f4").tobytes()  # scl_slope and scl_inter of the header
-    return base64.b64encode(gzip.compress(bytes(raw), mtime=0)).decode("ascii")
+    image.header.set_slope_inter(slope, low)
+    return base64.b64encode(gzip.compress(image.to_bytes(), mtime=0)).decode("ascii")
