@@ -259,9 +259,8 @@ class _Lone(nn.modules.batchnorm._BatchNorm):
 class LoneBatchNorm2d(_Lone, nn.BatchNorm2d):
     """Normalise a batch of a single value per channel by the running statistics, also while training.
 
-    One value has no variance: torch refuses it, and subtracting its own mean gives 0. Such a batch (one slice pooled to
-    1x1) is normalised as in evaluation and does not change the statistics. If every batch is such a batch, mean 0 and
-    variance 1 stay, and only scale and shift are learned.
+    Such a batch (one slice pooled to 1x1), which torch refuses, is normalised as in evaluation and does not change the
+    statistics.
 
     Shapes: ``(N, C, H, W)`` in and out. Equal to ``torch.nn.BatchNorm2d`` wherever ``N * H * W > 1``.
     """

@@ -113,9 +113,8 @@ def _add_stem(network: nn.Module, stem: str, base: int) -> int:
 class PyramidPooling(nn.Module):
     """Append averages over 1x1, 2x2, 3x3 and 6x6 grids to a feature map.
 
-    Each grid goes through a 1x1 convolution to an equal share of the channels, batch normalisation and ReLU, and is
-    upsampled bilinearly (corners not aligned). The 1x1 grid of one slice holds a single value a channel:
-    ``LoneBatchNorm2d`` normalises it.
+    Each grid goes through a 1x1 convolution to an equal share of the channels, ``LoneBatchNorm2d`` and ReLU, and is
+    upsampled bilinearly (corners not aligned).
 
     Shapes: ``(N, C, H, W)`` in, ``(N, C + len(bins) * (C // len(bins)), H, W)`` out, ``out_channels`` of them; any H
     and W, also below the bins.

@@ -85,9 +85,9 @@ LEAST_INTERIOR, BORROW_BELOW, DIRECTIONS = 0.45, 0.6, 180
 def skull_interior(baseline_hu: np.ndarray, spacing_mm: tuple[float, float, float]) -> tuple[np.ndarray, np.ndarray]:
     """Find what bone encloses, slice by slice, gaps in the bone closed, and in which slices a gap was too wide for it.
 
-    Where the space found is small for the head (below 45 % of it), wider gaps are closed, up to 60 mm; across a wider
-    one, as a craniectomy or a cut field of view leaves, the skull is taken to curve from edge to edge. A slice with
-    less than 60 % of the space that slices above and below have takes the outline of the nearest of them.
+    Gaps of up to 60 mm are closed while the space is small for the head (below 45 %); across a wider one, of a
+    craniectomy or a cut field of view, the skull is taken to curve from edge to edge. A slice with less than 60 % of
+    the space that slices above and below have takes the outline of the nearest.
 
     Shapes: (H, W, D) in, bool (H, W, D) and (D,) out.  Units: HU, mm.
     """

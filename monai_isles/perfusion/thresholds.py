@@ -89,11 +89,9 @@ class Ischaemia:
     Shapes: masks boolean ``(H, W, D)``. Units: ml; ``tmax_ml`` by delay in s, ``rcbf_ml`` by part of the healthy flow.
 
     Args:
-        core, hypoperfused, penumbra: relative CBF below the cut; Tmax above the delay; hypoperfused and not core.
-        mismatch_ml: hypoperfused volume minus core volume; unlike ``penumbra_ml`` it may be negative, since a core may
-            lie outside the hypoperfused mask.
+        penumbra: hypoperfused and not core.
+        mismatch_ml: hypoperfused minus core volume; unlike ``penumbra_ml`` negative where the core lies outside.
         mismatch_ratio: hypoperfused over core volume; infinite without a core, nan where there is neither.
-        defuse3: whether core, ratio and mismatch volume all fit the target profile of DEFUSE 3.
         tmax_ml: volume above each of ``DELAYS_S`` and above the delay in use.
         rcbf_ml: volume below each of ``FLOWS``.
         intensity_ratio: part of the tissue with Tmax > 6 s that has Tmax > 10 s; nan without such tissue.

@@ -46,8 +46,6 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
     """Return predicted against reference lesion volume, one panel a method, with the identity line and R2 about it.
 
     The axes are linear up to 1 ml and logarithmic above, so that empty masks and 0.8 to 260 ml fit one plot.
-
-    Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
     """
     figure, panels = _volume_panels(per_case, (2.75, 3.0), "reference, ml", "predicted, ml")
     top = 1.3 * max([10.0, *(float(pair.max()) for _, _, pair, _ in panels if pair.size)])
@@ -62,7 +60,7 @@ def volume_scatter(per_case: Mapping[str, Rows]) -> Figure:
 def _volume_panels(
     per_case: Mapping[str, Rows], panel_in: tuple[float, float], x: str, y: str
 ) -> tuple[Figure, list[tuple[Axes, str, np.ndarray, dict[str, Any]]]]:
-    """Return a figure with axes, name, reference and predicted volumes (n, 2) and the look of points of each method."""
+    """Return a figure, and of each method axes, name, reference and predicted ml (n, 2), and the look of its points."""
     columns = min(len(per_case), 4)
     rows = -(-len(per_case) // columns)
     figure, places = plot_axes(panel_in[0] * columns + 0.5, panel_in[1] * rows + 0.35, rows, columns)
@@ -161,11 +159,7 @@ def reliability_plot(curves: Mapping[str, Curve]) -> Figure:
 
 
 def bland_altman_plot(per_case: Mapping[str, Rows]) -> Figure:
-    """Return predicted minus reference volume over the mean of both, one panel a method, with bias and limits.
-
-    Units: ml. Args: per_case: rows with ``lesion_ml_ref`` and ``lesion_ml_pred``, by method.
-    Source: Bland and Altman 1986, doi:10.1016/S0140-6736(86)90837-8.
-    """
+    """Return predicted minus reference volume over the mean of both, one panel a method, with bias and limits, ml."""
     figure, panels = _volume_panels(per_case, (2.9, 2.7), "mean of both, ml", "predicted - reference, ml")
     for place, name, pair, look in panels:
         result = bland_altman(pair[:, 1], pair[:, 0])
