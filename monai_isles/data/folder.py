@@ -79,6 +79,7 @@ _SESSION = re.compile(
     r"|^(?!(?:19|20)\d\d[_.\- ])(.*?\d.*?)[_.\- ]+20\d\d[-_.]?[01]\d[-_.]?[0-3]\d$",
     re.IGNORECASE,
 )
+_SERIES = re.compile(r"^(\d+)(?:[_.\- ]|$)")
 _OF_PERFUSION = {*MEASURED_MAPS, "ctp"}
 _B_ZERO = re.compile(r"(?:^|[_.\- ])b0+$", re.IGNORECASE)
 
@@ -178,6 +179,7 @@ def scan_folder(folder: str | Path) -> list[Scan]:
     _join_sequences(scans)
     _join_maps(scans)
     _join_masks(scans)
+    _join_series(scans)
     times = Counter((scan.section, scan.name) for scan in scans.values())
     for (_, home, name), scan in scans.items():  # ``P1/maps`` and ``P2/maps`` are ``P1_maps`` and ``P2_maps``
         if times[scan.section, name] > 1 and name == unicodedata.normalize("NFC", Path(home).name):
@@ -255,6 +257,22 @@ def _join_maps(scans: dict[tuple[str, str, str], Scan]) -> None:
         if scan.files.keys() <= _OF_PERFUSION and not owner.files.keys() & _OF_PERFUSION and not scan.doubled:
             owner.files |= scan.files
             del scans[place]
+
+
+def _join_series(scans: dict[tuple[str, str, str], Scan]) -> None:
+    """Make one case of a folder whose images are named by series, no two of one modality, as dcm2niix names them.
+
+    ``P1/4_ep2d_diff_TRACEW``, ``P1/5_ep2d_diff_ADC`` and ``P1/8_FLAIR`` are case ``P1``.
+    """
+    for section, home in {place[:2] for place in scans if place[1]}:
+        inside = [place for place in scans if place[:2] == (section, home)]
+        keys = [key for place in inside for key in (*scans[place].files, *scans[place].doubled)]
+        numbers = [match[1] for place in inside if (match := _SERIES.match(place[2]))]
+        named = not all(map(str.isdecimal, (place[2] for place in inside)))  # else ``1_dwi`` and ``2_adc`` are persons
+        if named and len(inside) == len(keys) == len({*keys}) == len({*numbers}) > 1:
+            name = unicodedata.normalize("NFC", Path(home).name)
+            files = {key: path for place in inside for key, path in scans.pop(place).files.items()}
+            scans[section, home, name] = Scan(section, name, files)
 
 
 def _join_masks(scans: dict[tuple[str, str, str], Scan]) -> None:

@@ -313,3 +313,14 @@ def test_the_modalities_that_a_bundle_needs_are_asked_for_by_case(tmp_path: Path
     assert len(find_inputs([tmp_path], keys=("dwi",))) == 2
     with pytest.raises(IslesError, match=r"E-LIST-02(?s:.*)training b: no adc"):
         find_inputs([tmp_path], keys=("dwi", "adc"))
+
+
+def test_images_named_by_series_in_the_folder_of_a_person_are_one_case(tmp_path: Path) -> None:
+    """As dcm2niix writes them with ``-f %s_%d``; numbers alone are persons, and so are two images of one modality."""
+    series = ("4_ep2d_diff_TRACEW.nii.gz", "5_ep2d_diff_ADC.nii.gz", "8_FLAIR.nii.gz")
+    make(tmp_path / "a", *(f"{person}/{name}" for person in ("P1", "P2") for name in series))
+    assert keys(tmp_path / "a") == {person: {"dwi", "adc", "flair"} for person in ("P1", "P2")}
+    assert keys(make(tmp_path / "b" / "P3", *series)) == {"P3": {"dwi", "adc", "flair"}}
+    assert set(keys(make(tmp_path / "c", "1_dwi.nii", "2_adc.nii"))) == {"1", "2"}
+    assert set(keys(make(tmp_path / "d", "1_a_dwi.nii", "2_b_dwi.nii"))) == {"1_a", "2_b"}
+    assert set(keys(make(tmp_path / "e", "anna_x_dwi.nii", "bert_x_adc.nii"))) == {"anna_x", "bert_x"}
