@@ -116,15 +116,13 @@ class Study:
         overlays = self.overlays if row is None else self.overlays_of(row)
         return Bundle(self.bundle, overlays, {**self.settings, **(row.settings if row else {})})
 
-    def digest(self, row: PaperRow) -> str:
-        """Return a hash of everything that affects a row's networks and maps; equal rows share one training."""
-        configs = [self.open(row).config("train").get(), self.open(row).config("inference").get()]
-        return digest_of(configs)
-
     def folders(self) -> dict[str, str]:
         """Return the folder of every row's training by its key: that of the first row with the same configs."""
-        first: dict[str, str] = {}
-        return {row.key: first.setdefault(self.digest(row), row.key) for row in paper_rows(self.bundle)}
+        first, result = dict[str, str](), {}
+        for row in paper_rows(self.bundle):
+            configs = [self.open(row).config(name).get() for name in ("train", "inference")]
+            result[row.key] = first.setdefault(digest_of(configs), row.key)
+        return result
 
 
 def train_row(
@@ -275,8 +273,7 @@ Compared = tuple[Scored, Pairs, Sequence[str], PaperHead, str]
 class Request:
     """Hold the request to ``reproduce``, and write tables and figures into its folder.
 
-    Args:
-        compared: rows, pairs, metrics, head and published name of every table with tests written so far, by its name.
+    ``compared``: rows, pairs, metrics, head and published name of every table with tests written so far, by its name.
     """
 
     args: argparse.Namespace
@@ -324,13 +321,10 @@ class Request:
         return publish_table(self.args.out, name, rows, printed, shown, head=head, tests=tests)
 
     def trainings_tables(self, each: Sequence[Mapping[str, Compared]]) -> list[str]:
-        """Write ``NAME_trainings`` for every table with tests; return their texts.
+        """Write ``NAME_trainings`` for every table with tests, from ``compared`` of every training; return the texts.
 
         A row shows mean and standard deviation over its trainings, each the mean over cases. The tests are of the mean
         of each case over the trainings; ``spread`` is the standard deviation of the difference between trainings.
-
-        Args:
-            each: ``compared`` of every training of the rows.
         """
         texts = []
         for name, (scored, pairs, metrics, head, beside) in each[0].items():
@@ -342,10 +336,10 @@ class Request:
                 test["spread"] = mean_and_sd([one["cases"]["mean"] for one in differences])["sd"]
             rows = []
             for row in scored:
-                by_metric = {
-                    key: [mean_and_sd([case[key] for case in one[row]])["mean"] for one in of] for key in metrics
+                numbers = {
+                    key: mean_and_sd([mean_and_sd([case[key] for case in one[row]])["mean"] for one in of])
+                    for key in metrics
                 }
-                numbers = {key: mean_and_sd(means) for key, means in by_metric.items()}
                 rows.append({"name": row, "n": len(each), "of": "trainings", "metrics": numbers})
             head = replace(head, title=f"{head.title}, {len(each)} trainings of every row", notes=())
             printed = published_tables(self.study.bundle)[beside]

@@ -34,12 +34,7 @@ _TRAININGS = "Tested: the mean of each case over the trainings. sd: of the diffe
 
 @dataclass(frozen=True)
 class PaperHead:
-    """Hold the facts above a table.
-
-    Args:
-        split: which part of the data they are, and what trained and chose.
-        command: makes the table again; no path of a machine in it.
-    """
+    """Hold the facts above a table; ``split`` is the part of the data, ``command`` makes the table again."""
 
     title: str
     data: str
@@ -158,10 +153,7 @@ def sentences(
 
     A difference whose paired t-test over cases gives p below 0.05 is stated with its p and the corrected one; any other
     is called undecided, and so is one of several trainings that is no larger than its standard deviation between them.
-    The numbers of the paper for the same pair follow.
-
-    Args:
-        r2: agreement of the volumes by row, which no test judges.
+    The numbers of the paper for the same pair follow. No test judges ``r2``, the agreement of the volumes by row.
     """
     text, agreement = [], r2 or {}
     for row, other in dict.fromkeys((test["row"], test["against"]) for test in tests):

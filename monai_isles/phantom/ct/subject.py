@@ -72,17 +72,11 @@ def protocol_of(index: int, *, seed: int, variety: str = NONE) -> Protocol:
     large = volume > 0.8
     between = _SPACING_MM[slices][-1] if large else float(rng.choice(_SPACING_MM[slices]))
     log_ml = np.interp(volume, np.linspace(0, 1, len(lesion)), np.log(lesion))
-    usual = Protocol(
-        slices=slices,
-        frames=frames,
-        dt_s=_STEP_S[frames],
-        spacing_mm=(in_plane, in_plane, between),
-        slabs=1 + int(rng.random() < second.get(slices, 0.0)),
-        lesion_ml=float(np.exp(log_ml)),
-    )
+    slabs, spacing_mm = 1 + int(rng.random() < second.get(slices, 0.0)), (in_plane, in_plane, between)
     if variety == NONE:
-        return usual
-    return replace(usual, spacing_mm=varied_spacing(rng, slices), lesion_ml=varied_volume(volume, lesion))
+        return Protocol(slices, frames, _STEP_S[frames], spacing_mm, slabs, float(np.exp(log_ml)))
+    varied_mm = varied_spacing(rng, slices)
+    return Protocol(slices, frames, _STEP_S[frames], varied_mm, slabs, varied_volume(volume, lesion))
 
 
 @dataclass(frozen=True)
