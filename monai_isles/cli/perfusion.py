@@ -16,20 +16,14 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     series = "4D NIfTI file, DICOM folder of the dynamic scan, or data set; several go into DIR/<name> each"
     add("series", nargs="+", metavar="SERIES", help=series)
     add("--out", required=True, metavar="DIR", help="folder for the maps, perfusion.json and run.json")
-    add(
-        "--method",
-        choices=("learned", "bayes", "bcsvd", "osvd", "tikhonov"),
-        help="learned: model of transit, its prior learned from the scan (default without --truncation); bayes: the "
-        "same, its prior fixed; bcsvd: the conventional truncated decomposition, by which published volumes were "
-        "measured; osvd; tikhonov",
-    )
-    add(
-        "--truncation",
-        metavar="PART",
-        help="bayes, learned: spread of the prior of transit times (default 0.5); bcsvd: part below which values are "
-        "dropped (0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each voxel's "
-        "own",
-    )
+    methods = "learned: model of transit, its prior learned from the scan (default without --truncation); bayes: the "
+    methods += "same, its prior fixed; bcsvd: the conventional truncated decomposition, by which published volumes "
+    methods += "were measured; osvd; tikhonov"
+    add("--method", choices=("learned", "bayes", "bcsvd", "osvd", "tikhonov"), help=methods)
+    parts = "bayes, learned: spread of the prior of transit times (default 0.5); bcsvd: part below which values are "
+    parts += "dropped (0.10); osvd: largest oscillation index (0.035); tikhonov: strength (0.10), or gcv for each "
+    parts += "voxel's own"
+    add("--truncation", metavar="PART", help=parts)
     width = "in-plane smoothing, full width at half maximum (default 5, wider where a scan is noisy, up to 10)"
     add("--smoothing-mm", type=float, metavar="MM", help=width)
     cohort_options.share(parser, *cohort_options.SERIES_TIMES, "--device", "--threads", "--strict")

@@ -22,13 +22,9 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     add("--no-series", action="store_true", help="CT: leave out the contrast series (4DPWI), most of the disk")
     tall = "CT: leave out subjects with taller scans (default 22, all)"
     add("--max-slices", type=int, default=22, metavar="K", help=tall)
-    add(
-        "--variety",
-        choices=("none", "real", "unseen"),
-        default="none",
-        help="CT: none, one scanner and one software (default); real, scanners, map software and patients vary; "
-        "unseen, the same with map software, a kernel and a noise level that real never has",
-    )
+    varied = "CT: none, one scanner and one software (default); real, scanners, map software and patients vary; "
+    varied += "unseen, the same with map software, a kernel and a noise level that real never has"
+    add("--variety", choices=("none", "real", "unseen"), default="none", help=varied)
     coarse = "MRI: coarser voxels over the same field of view (default 1 for siss, 2 for spes)"
     add("--spacing", type=float, metavar="MM", help=coarse)
     dicom = "CT: also write plain CT, series and maps of every scan as DICOM, in DIR/DICOM/<section>/<case>"
