@@ -215,32 +215,24 @@ def _size_groups(request: Request, name: str, what: Mapping[str, Any], own: Line
 def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *, pseudo: bool) -> list[list[Drawn]]:
     """Return lines of panels, one for each method: the same slice with the truth and the method's mask.
 
-    The scans are ranked by the leader's Dice; of each the slice with most lesion is shown. With ``pseudo`` a scan takes
-    two lines, each begun by the true DWI: the pseudo-DWI of each method, then the same with the outlines; else one line
-    on the true DWI, or on Tmax where the data have no DWI.
+    With ``pseudo`` a scan of ``ranked_slices`` takes two lines, each begun by the true DWI: the pseudo-DWI of each
+    method, then the same with the outlines; else one line on the true DWI, or on Tmax where the data have no DWI.
 
-    Shapes: image and masks ``(H, W)``.
     Source: Wang 2020 (doi:10.1016/j.media.2020.101787), Figures 6, 8 and 9.
     """
-    predictions = results[leader][0]
-    listed = read_datalist(predictions.folder / DATA_LIST)["training"]
+    listed = read_datalist(results[leader][0].folder / DATA_LIST)["training"]
     shown = "dwi" if all("dwi" in case for case in listed) else "tmax"
-    files = predictions.files(shown)
     panels: list[list[Drawn]] = []
-    for case, _ in figures.ranked_cases(results[leader], "dsc", count):
-        truth, lesions = figures.method_masks(results, case)
-        level = int(np.argmax(truth.sum((0, 1))))
-        image = read_image(files[case.name], kind=shown, where=case.name).data[..., level]
-        outline = {"truth": truth[..., level]}
+    for case, level, image, truth, lesions in figures.ranked_slices(results, leader, count, shown):
         plain: list[Drawn] = [(f"{case.name}, true DWI", image, {})]
-        drawn: list[Drawn] = [("lesion", image, outline)]
+        drawn: list[Drawn] = [("lesion", image, {"truth": truth})]
         for name, (mask, dice) in lesions.items():
             below = image
             if pseudo:
                 path = results[name][0].path(case).with_name("pseudo_dwi.nii.gz")
                 below = read_image(path, where=case.name).data[..., level]
                 plain.append((name, below, {}))
-            drawn.append((f"{name}: Dice {dice:.2f}", below, {**outline, "segmentation": mask[..., level]}))
+            drawn.append((f"{name}: Dice {dice:.2f}", below, {"truth": truth, "segmentation": mask}))
         panels += [plain, drawn] if pseudo else [drawn[1:]]
     return panels
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -131,33 +131,36 @@ def ranked_cases(scored: Scored, key: str, count: int) -> list[tuple[Case, Mappi
     return [(cases[str(ranked[n]["case"])], ranked[n]) for n in even_indices(len(ranked), count)]
 
 
-def method_masks(results: Mapping[str, Scored], case: Case) -> tuple[np.ndarray, dict[str, tuple[np.ndarray, float]]]:
-    """Return the true lesion of a scan, and by method its lesion and Dice. Shapes: ``(H, W, D)``."""
-    lesions: dict[str, tuple[np.ndarray, float]] = {}
-    truth: np.ndarray = np.zeros(0)
-    for name, (result, lines) in results.items():
-        probability, reference = result.read(case)
-        truth = reference.data > 0
-        dice = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
-        lesions[name] = binarise(probability, 0.5, 0) > 0, dice
-    return truth, lesions
+def ranked_slices(
+    results: Mapping[str, Scored], leader: str, count: int, modality: str
+) -> Iterator[tuple[Case, int, np.ndarray, np.ndarray, dict[str, tuple[np.ndarray, float]]]]:
+    """Yield up to ``count`` scans at even ranks of the leader's Dice, each as its slice with most lesion.
+
+    Of each: case, number of the slice, image and true lesion ``(H, W)``, and by method its lesion ``(H, W)`` and Dice.
+    """
+    files = results[leader][0].files(modality)
+    for case, _ in ranked_cases(results[leader], "dsc", count):
+        masks, dice = {}, {}
+        for name, (result, lines) in results.items():
+            probability, reference = result.read(case)
+            masks[name] = binarise(probability, 0.5, 0)
+            dice[name] = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
+        truth = reference.data > 0  # the same for every method
+        level = int(np.argmax(truth.sum((0, 1))))
+        image = read_image(files[case.name], kind=modality, where=case.name).data[..., level]
+        yield case, level, image, truth[..., level], {k: (masks[k][..., level], dice[k]) for k in masks}
 
 
 def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:
-    """Return ``(title, image, masks by name)`` of up to ``count`` scans: the slice of each with most lesion.
+    """Return ``(title, image, masks by name)`` of the ``ranked_slices`` by the first method.  Units: CT, HU in 0..80.
 
-    The first method's Dice ranks the scans. Units: the image is CT in HU, cut to 0..80.
     Source: Figure 4 of Abulnaga & Rubin 2018 (doi:10.1007/978-3-030-11723-8_36).
     """
-    first, drawn = next(iter(results.values())), []
-    ct = first[0].files("ct")
-    for case, _ in ranked_cases(first, "dsc", count):
-        volume = read_image(ct[case.name], kind="ct", where=case.name).data
-        truth, lesions = method_masks(results, case)
-        level = int(np.argmax(truth.sum((0, 1))))
+    drawn: list[Drawn] = []
+    for case, _, image, truth, lesions in ranked_slices(results, next(iter(results)), count, "ct"):
         title = f"{case.name}: Dice " + ", ".join(f"{dice:.2f}" for _, dice in lesions.values())
-        masks = {"truth": truth[..., level], **{name: mask[..., level] for name, (mask, _) in lesions.items()}}
-        drawn.append((title, np.clip(volume[..., level], 0, 80), masks))
+        masks = {"truth": truth, **{name: mask for name, (mask, _) in lesions.items()}}
+        drawn.append((title, np.clip(image, 0, 80), masks))
     return drawn
 
 
