@@ -143,7 +143,9 @@ def perfusion_block(
 
     If the rules cannot be applied, the block holds the reason as ``not_computed``; the network's result is kept.
     """
-    cuts = CUTS | {name: float(value) for name, value in (settings or {}).items() if name in CUTS}
+    # Beside no cut of flow, ``min_cluster_ml`` is the smallest lesion of a network, no smallest cluster of the rules.
+    own = settings if settings and "core_rcbf" in settings else {}
+    cuts = CUTS | {name: float(value) for name, value in own.items() if name in CUTS}
     try:
         result = case_ischaemia(entry, cuts, trained)
     except IslesError as error:

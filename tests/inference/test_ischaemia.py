@@ -45,6 +45,10 @@ def test_the_bundles_own_cuts_count(entry: dict[str, object]) -> None:
     assert block["mismatch_ratio"] is None and "step" not in block
 
 
+def test_the_smallest_lesion_of_a_network_does_not_change_the_rules(entry: dict[str, object]) -> None:
+    assert perfusion_block(entry, {"min_cluster_ml": 8.0, "threshold": 0.4}) == perfusion_block(entry)
+
+
 def test_two_maps_are_enough(entry: dict[str, object]) -> None:
     del entry["cbv"], entry["mtt"]
     assert perfusion_block(entry)["core_ml"] == 6.0
