@@ -16,7 +16,8 @@ def arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("inputs", nargs="+", metavar="CASE_DIR", help="case folders, or data folders that hold cases")
     options.prediction_arguments(parser)
     parser.add_argument("--data-list", help="predict the cases of this data list; its paths are relative to CASE_DIR")
-    options.share(parser, "--section")
+    text = "training or test of the data list (default: training) or of a data folder (default: both)"
+    options.share(parser, "--section", default=None, help=text)
     parser.add_argument("--folds", type=int, nargs="+", help="folds of the section (default: all)")
 
 

@@ -14,6 +14,7 @@ from monai_isles.data.datalist import read_datalist
 from monai_isles.data.folder import IMAGE, walk
 from monai_isles.data.layouts import find_cases
 from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
+from monai_isles.data.scans import section_of
 from monai_isles.data.schema import require_sound
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import ERROR, Finding, as_finding, finding, refuse, remark_lines
@@ -213,6 +214,8 @@ def find_entries(
 ) -> list[dict[str, object]]:
     """Return the entries that MONAI transforms read, for the cases of a data list or of a folder.
 
+    Args:
+        section: of a list ``training`` (default) or ``test``, of a folder ``training`` or ``testing`` (default both).
     Raises: ``E-EVAL-11`` folds without a list, those of ``find_inputs`` and ``load_entries``.
 
     >>> [entry["case"] for entry in find_entries(folder, keys=["flair"])]
@@ -222,7 +225,11 @@ def find_entries(
         if folds is not None:
             raise refused("E-EVAL-11", where="--folds", found=f"folds {', '.join(map(str, folds))}")
         asked: dict[str, Any] = {"keys": keys, "reads": (*keys, *optional), "left_out": left_out}
-        return [case.entry() for case in find_inputs([dataset_dir], section=section, **asked)]
+        cases = find_inputs([dataset_dir], section=section and (section_of(section) or section), **asked)
+        if section and not cases and not left_out:
+            text = {"found": f"no case of {section}", "fault": "data folder has no such section"}
+            raise refused("E-LIST-06", where=str(dataset_dir), **text, fix="name training or test, or none for both")
+        return [case.entry() for case in cases]
     options: dict[str, Any] = {"folds": folds, "keys": keys, "optional": optional, "fetch": fetch, "left_out": left_out}
     return load_entries(data_list, dataset_dir, section=section or "training", need_label=False, **options)
 

@@ -49,16 +49,17 @@ log = logging.getLogger(__name__)
 
 def prediction_entries(
     paths: Sequence[str | Path], *, keys: Sequence[str], optional: Sequence[str] = (),
-    data_list: str | Path | None = None, section: str = "training", folds: Sequence[int] | None = None,
+    data_list: str | Path | None = None, section: str | None = None, folds: Sequence[int] | None = None,
     resample: bool = False, fetch: bool = False, strict: bool = False,
 ) -> tuple[list[dict[str, object]], dict[str, Record]]:  # fmt: skip
     """Return the flat dictionary of every case with the bundle's modalities, and the records of the others.
 
     Args:
         paths: case folders and data folders, or the root of the paths of ``data_list``.
+        section: as for ``find_entries``.
         resample: images on another grid than a case's first are registered and may be resampled onto it.
     """
-    listed: dict[str, Any] = {"data_list": data_list, "section": section if data_list else None, "folds": folds}
+    listed: dict[str, Any] = {"data_list": data_list, "section": section, "folds": folds}
 
     def find(path: str | Path, left_out: list[Finding] | None) -> list[dict[str, object]]:
         return find_entries(path, keys=keys, optional=optional, fetch=fetch, left_out=left_out, **listed)

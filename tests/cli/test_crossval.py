@@ -81,7 +81,7 @@ def test_a_planted_subject_in_two_folds_is_refused_before_any_work(
 def test_a_fold_that_fails_gives_exit_code_three_and_the_others_go_on(
     phantom_folder: Path, data_list: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys
 ) -> None:
-    def steps(plan, out: Path, fold: int) -> list[Step]:
+    def steps(plan, out: Path, fold: int, **_: object) -> list[Step]:
         return [Step("training", [sys.executable, "-S", "-c", f"raise SystemExit({9 * fold})"], out / f"{fold}.log")]
 
     monkeypatch.setattr(crossval, "fold_steps", steps)

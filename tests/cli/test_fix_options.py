@@ -26,7 +26,7 @@ PREDICT = {"predict", "predict-series"}
 PRINTED_BY = {
     "bundle": {"predict", "predict-series", "prepare", "crossval"}, "cohort": SPREAD, "crossval": {"crossval"},
     "data/datalist.py": {"datalist"}, "data/layouts.py": {"datalist"},
-    "data/scans.py": {"perfusion", "predict-series"}, "evaluation": {"evaluate"},
+    "data/scans.py": {"perfusion", "predict-series"}, "data/entries.py": {"predict"}, "evaluation": {"evaluate"},
     "data/remote.py": {"predict", "prepare", "evaluate", "crossval"}, "export": {"export"}, "inference": PREDICT,
     "cli/options.py": {"perfusion", "predict-series"}, "training/distributed.py": {*PREDICT, "perfusion"},
     "bundle/bundle.py E-USE-70": {"check"},

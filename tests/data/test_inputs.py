@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from monai_isles.data import find_inputs
+from monai_isles.data import find_entries, find_inputs
 from monai_isles.errors import IslesError
 from monai_isles.io.findings import collect_remarks
 
@@ -36,6 +36,19 @@ def test_equal_names_are_refused(tmp_path: Path) -> None:
     folders = [make(tmp_path / part / "case_1") for part in ("a", "b")]
     with pytest.raises(IslesError, match="E-LIST-20(?s:.*)case_1 more than once"):
         find_inputs(folders)
+
+
+@pytest.mark.parametrize(("section", "part"), [("test", "TESTING"), ("testing", "TESTING"), ("training", "TRAINING")])
+def test_a_section_of_a_data_folder_may_have_the_names_of_the_other(tmp_path: Path, section: str, part: str) -> None:
+    """As in ISLES 2018."""
+    for name in ("TRAINING", "TESTING"):
+        make(tmp_path / name / "case_1")
+    (entry,) = find_entries(tmp_path, section=section, keys=["cbf"])
+    assert part in str(entry["cbf"])
+    with pytest.raises(IslesError, match=r"E-LIST-20(?s:.*)--section test"):
+        find_entries(tmp_path, keys=["cbf"])
+    with pytest.raises(IslesError, match=r"E-LIST-06(?s:.*)validation"):
+        find_entries(tmp_path, section="validation", keys=["cbf"])
 
 
 def test_a_case_folder_that_lacks_a_map_names_it(tmp_path: Path) -> None:
