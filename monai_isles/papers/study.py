@@ -106,15 +106,12 @@ class Study:
             where = f"--set {', '.join(taken)}"
             raise refused("E-REPR-01", where=where, found="one value for all rows", of_the_rows=", ".join(own))
 
-    def overlays_of(self, row: PaperRow) -> tuple[str, ...]:
-        """Return the config files and rows that make one row; later ones win."""
-        last = bool(Bundle(self.bundle).paper.get("rows_win"))
-        return (*self.overlays, *row.overlays) if last else (*row.overlays, *self.overlays)
-
     def open(self, row: PaperRow | None = None) -> Bundle:
-        """Return the bundle with the overlays of all rows, and of one row."""
-        overlays = self.overlays if row is None else self.overlays_of(row)
-        return Bundle(self.bundle, overlays, {**self.settings, **(row.settings if row else {})})
+        """Return the bundle with the overlays of all rows, and of one row; later ones win."""
+        own, settings = (row.overlays, row.settings) if row else ((), {})
+        last = Bundle(self.bundle).paper.get("rows_win")
+        overlays = (*self.overlays, *own) if last else (*own, *self.overlays)
+        return Bundle(self.bundle, overlays, {**self.settings, **settings})
 
     def folders(self) -> dict[str, str]:
         """Return the folder of every row's training by its key: that of the first row with the same configs."""

@@ -162,9 +162,8 @@ def transit_solver(
 ) -> Callable[[Tensor], list[Tensor]]:
     """Return what turns curves (V, T) into flow in 1/s, volume (flow x s), and Tmax in s, (V,) each.
 
-    For each curve and each row of the table the height that fits best is known in closed form, and so is the
-    likelihood of that row. Flow is the posterior mean of volume over that of transit time. Tmax is the posterior mean
-    of what the conventional method would find without noise, so that limits such as 6 s keep their meaning.
+    Flow is the posterior mean of volume over that of transit time. Tmax is the posterior mean of what the conventional
+    method would find without noise, so that limits such as 6 s keep their meaning.
 
     Args:
         like: curves of the type and on the device of those to come; the noise is taken from them.

@@ -171,6 +171,7 @@ class PatchLoader(CaseLoader):
         self.per_case, self.offset, self.centres, self.flip, self.seed = per_case, offset, centres, flip, seed
         self.vary = dict(vary or {})
         self.window = np.array([1, *patch] if self.flat else list(patch))
+        self.reach = self.window // 2 if self.offset else np.zeros(3, int)
         self._cases, self.left_out = collect_cases(dataset, self._crop_case, title="patch centres")
         names = [case.name for case in self._cases]
         self._collect([case.table for case in self._cases], 0)
@@ -219,7 +220,7 @@ class PatchLoader(CaseLoader):
         if self.centres == "fresh":  # all that another draw may reach
             sick, healthy = np.argwhere(lesion), np.argwhere(brain & ~lesion)
             # Opposite corners are enough: the box of all possible patches follows. Only lesion centres are moved.
-            moved, still = (sick, self._reach()), (healthy, 0)
+            moved, still = (sick, self.reach), (healthy, 0)
             ends = [(at.min(0) - reach, at.max(0) + reach) for at, reach in (moved, still) if len(at)]
             centres = np.concatenate(ends)
         start = np.clip(centres - self.window // 2, 0, space - self.window)
@@ -230,12 +231,9 @@ class PatchLoader(CaseLoader):
         case.lesion, case.brain = (np.ascontiguousarray(mask[box]) for mask in (lesion, brain))
         return case
 
-    def _reach(self) -> np.ndarray:
-        return self.window // 2 if self.offset else np.zeros(3, int)
-
     def _table(self, case: _Case, rng: np.random.Generator, *, fresh: bool = False) -> Centres:
         """Draw the centres of a case, in voxels of its volume."""
-        options: dict[str, Any] = {"count": self.per_case, "max_offset_vox": self._reach().tolist(), "fresh": fresh}
+        options: dict[str, Any] = {"count": self.per_case, "max_offset_vox": self.reach.tolist(), "fresh": fresh}
         table = balanced_centres(case.lesion, case.brain, rng=rng, case=case.name, **options)
         return replace(table, position=table.position + case.corner)
 

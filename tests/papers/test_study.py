@@ -77,7 +77,7 @@ def test_rows_of_one_config_share_the_folder_of_the_first() -> None:
 
 def test_the_studys_overlays_lie_above_the_rows_or_below_where_the_paper_says_so() -> None:
     row = paper_rows(WANG)[0]
-    assert Study(WANG, overlays=("small.json",)).overlays_of(row) == ("table1_l1", "small.json")
+    assert Study(WANG, overlays=("small.json",)).open(row).overlays == ("table1_l1", "small.json")
     bundle = BUNDLES / "clerigues_mri"
     (last,) = chosen_rows(bundle, ["table1"], ["Baseline"])
-    assert Study(bundle, overlays=("spes.json",)).overlays_of(last) == ("spes.json", "baseline.json")
+    assert Study(bundle, overlays=("spes.json",)).open(last).overlays == ("spes.json", "baseline.json")
