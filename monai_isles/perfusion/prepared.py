@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
@@ -82,6 +82,8 @@ def prepare_series(
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
     if moved is not None and moved.helps:
         series = correct_motion(series, moved, spacing_mm)
+    if moved is not None:  # its path is drawn and recorded over the frames of the maps
+        moved = replace(moved, path=even_frames(torch.from_numpy(moved.path), times)[0].numpy())
     series, step_s, uneven = even_frames(series, times)
     flags += frame_flags(times, step_s, uneven=uneven)
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import shutil
 from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
@@ -169,9 +170,9 @@ def make_aside(out: Path, record: str) -> Path:
     aside = parent / f".part-{os.getpid()}-{out.name}"
     try:
         parent.mkdir(parents=True, exist_ok=True)
-        for old in sorted(parent.glob(f".part-*-{out.name}")):
-            pid = old.name.split("-")[1]
-            if pid == str(os.getpid()) or (pid.isdigit() and not is_alive(int(pid))):
+        for old in sorted(parent.glob(".part-*")):
+            ours = re.fullmatch(rf"\.part-(\d+)-{re.escape(out.name)}", old.name)
+            if ours and (old == aside or not is_alive(int(ours[1]))):
                 same = (old / RECIPE).is_file() and (old / RECIPE).read_text(encoding="utf-8") == record
                 if same and (old == aside or not aside.exists()):
                     old.rename(aside)

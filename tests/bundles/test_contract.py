@@ -9,6 +9,7 @@ import signal
 from pathlib import Path
 
 import pytest
+from monai.bundle import ConfigParser
 
 from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle, known_bundles
@@ -67,6 +68,15 @@ def test_settings_are_judged_before_the_work_and_overlays_pass(folder: Path, mon
         monkeypatch.setattr("sys.argv", ["monai.bundle", *words])
         plain_exits()
     signal.signal(signal.SIGTERM, before)
+
+
+@pytest.mark.parametrize(("name", "ids"), [("clerigues", ("masked", "mc_alpha")), ("clerigues_mri", ("masked",))])
+def test_evaluation_predicts_as_it_is_told(name: str, ids: tuple[str, ...]) -> None:
+    parser = ConfigParser()
+    parser.read_config([ROOT / "bundles" / name / file for file in ("train.json", "evaluate.json")])
+    parser.update(dict.fromkeys(ids, True))
+    inferer = parser.get_parsed_content("validate_volumes#inferer")
+    assert all(getattr(inferer, key) for key in ids) and list(inferer.step[:2]) == parser["step"][:2]
 
 
 @of_every_bundle

@@ -53,3 +53,22 @@ def test_a_size_in_voxels_replaces_the_one_in_ml(tmp_path: Path) -> None:
         sizes[name] = {key: settings[key] for key in ("min_size_vox", "min_cluster_ml") if key in settings}
     assert sizes["own"]["min_size_vox"] is None and sizes["own"]["min_cluster_ml"] > 0
     assert sizes["given"] == {"min_size_vox": 5}
+
+
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        ("abulnaga", {"dilate_first": True}),
+        ("clerigues", {"masked": True}),
+        ("clerigues_mri", {"cover": "centre"}),
+        ("clerigues_mri", {"masked": True}),
+        ("fusion", {"step_s": 2.0}),
+        ("wang", {"run_length": 4}),
+    ],
+)
+def test_a_result_states_what_an_overlay_changed_or_it_would_pass_for_done_before(
+    name: str, changed: dict[str, object], tmp_path: Path
+) -> None:
+    folder = Path(__file__).parents[2] / "bundles" / name
+    usual, other = (load_predictor(folder, tmp_path, changes=changes).settings for changes in ({}, changed))
+    assert other == usual | changed != usual

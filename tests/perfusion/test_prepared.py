@@ -76,6 +76,7 @@ def test_uneven_times_are_told_and_maps_stay_near(scan, measured) -> None:
     kept = [*range(30), *range(30, len(case.ctp), 2)]
     uneven = prepare_series(case.ctp[kept], spacing_mm=case.spacing_mm, times_s=np.array(kept) * case.dt_s)
     assert "uneven-frames" in {flag.code for flag in uneven.flags} and uneven.dt_s == pytest.approx(case.dt_s)
+    assert len(uneven.motion.path) == len(uneven.rise_hu) > len(kept)  # the page draws it at even steps
     a, b = measured_maps(uneven), measured
     brain = brain_of(a, true) & b.brain
     assert np.median(a.cbv[brain]) == pytest.approx(np.median(b.cbv[brain]), rel=0.1)

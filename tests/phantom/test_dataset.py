@@ -166,6 +166,17 @@ def test_the_leavings_of_a_killed_run_are_swept(tmp_path: Path, monkeypatch: pyt
     assert [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
+@pytest.mark.parametrize(("name", "other"), [("new", "my-new"), ("n[e]w", "new")])
+def test_the_leavings_of_another_data_set_stay(
+    name: str, other: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    own, others = (tmp_path / f".part-999999999-{which}" for which in (name, other))
+    own.mkdir(), others.mkdir()
+    monkeypatch.setattr("monai_isles.phantom.dataset.fill", lambda *_, **__: None)
+    make_dataset(tmp_path / name, cases=1, seed=0)
+    assert {p.name for p in tmp_path.iterdir()} == {name, others.name}
+
+
 def test_what_a_killed_run_made_is_kept_and_the_rest_is_made(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
