@@ -185,7 +185,7 @@ def perfusion_table(result: Mapping[str, Any]) -> list[tuple[str, str, str]]:
     least, ratio = p.get("min_cluster_ml"), p.get("mismatch_ratio")
     ratio = "no core" if ratio is None else f"{float(ratio):.2f}"
     left_out = f"; clusters below {float(least):g} ml left out" if least else ""
-    rows = [("Core", _ml(p.get("core_ml")), f"CBF below {core:.0f} % of the other side{left_out}")]
+    rows = [("Core", _ml(p.get("core_ml")), f"CBF below {core:g} % of the other side{left_out}")]
     outside = float(p.get("core_outside_ml") or 0.0)
     if outside >= float(least or 0.5):
         why = f"Tmax not above {late:g} s there: often an old infarct; it counts against the mismatch"

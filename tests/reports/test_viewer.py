@@ -142,9 +142,10 @@ def test_the_patient_is_shown_only_when_given(tmp_path: Path) -> None:
 
 
 def test_without_core_or_maps_of_a_rule_the_page_says_so(tmp_path: Path) -> None:
-    block = RESULT["perfusion"] | {"core_ml": 0.0, "mismatch_ratio": None, "defuse3": False}
+    block = RESULT["perfusion"] | {"core_ml": 0.0, "mismatch_ratio": None, "defuse3": False, "core_rcbf": 0.345}
     case_page(make_view(result=RESULT | {"perfusion": block, "quality": []}, record={}), tmp_path / "p.html")
     text = (tmp_path / "p.html").read_text(encoding="utf-8")
+    assert "CBF below 34.5 % of" in text
     assert "no core" in text and "not met" in text and "No remark on the series" in text and "artery (AIF)" not in text
     case_page(make_view(result={"perfusion": {"not_computed": "x"}}), tmp_path / "q.html")
     assert "Mismatch ratio" not in (tmp_path / "q.html").read_text(encoding="utf-8")
