@@ -285,8 +285,7 @@ def _range_findings(data: np.ndarray, low: float, high: float, modality: Modalit
     many = high > modality.typical_max and np.mean(data[data != 0] > modality.typical_max) > 0.01
     if high <= modality.highest and not many and not too_low:
         return []
-    usual = modality.key in _HEALTHY_S and 0 < healthy_median(data) <= _HEALTHY_S[modality.key][1]
-    if modality.perfusion_map and (usual or not many):
+    if modality.key == "mtt" and (not many or 0 < healthy_median(data) <= _HEALTHY_S["mtt"][1]):  # CBV / CBF
         text = f"{np.count_nonzero(data > modality.typical_max)} of {np.count_nonzero(data)} non-zero voxels above"
         text += f" {modality.typical_max:g} {modality.unit}, highest {high:g}; read as {modality.highest:g} at most"
         fix = "no action is needed where hardly any blood flows: a quotient with it has no bound"

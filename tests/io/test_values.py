@@ -555,9 +555,10 @@ def test_times_without_flow_have_no_bound_and_are_clipped(share: float) -> None:
     assert (settled.data[lost] == 1000).all() and np.array_equal(settled.data[~lost], times[~lost])
 
 
-def test_a_few_voxels_of_flow_beyond_all_bounds_are_clipped() -> None:
+@pytest.mark.parametrize(("kind", "usual"), [("cbf", 50), ("tmax", 2)])
+def test_a_voxel_beyond_all_bounds_of_another_map_is_damage(kind: str, usual: float) -> None:
     brain = (head() > 0) & (head() < 100)
-    flow = np.where(brain, 50.0, 0).astype(np.float32)
-    flow[32, 32, 0] = 1e7
-    settled = settle_values(flow, kind="cbf", where="case_1")
-    assert codes(settled) == ["E-VAL-05"] and settled.data.max() == 10000
+    data = np.where(brain, usual, 0).astype(np.float32)
+    data[32, 32, 0] = 1e7
+    (found,) = settle_values(data, kind=kind, where="case_1").findings
+    assert (found.code, found.severity) == ("E-VAL-05", "error")
