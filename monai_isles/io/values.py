@@ -282,10 +282,12 @@ def negative_findings(
 
 def _range_findings(data: np.ndarray, low: float, high: float, modality: Modality, where: str) -> list[Finding]:
     too_low = low < modality.lowest and not modality.perfusion_map
-    many = high > modality.typical_max and np.mean(data[data != 0] > modality.typical_max) > 0.01
+    beyond = float(np.mean(data[data != 0] > modality.typical_max)) if high > modality.typical_max else 0.0
+    many = beyond > 0.01
     if high <= modality.highest and not many and not too_low:
         return []
-    if modality.key == "mtt" and (not many or 0 < healthy_median(data) <= _HEALTHY_S["mtt"][1]):  # CBV / CBF
+    usual = beyond < 0.2 and 0 < healthy_median(data) <= _HEALTHY_S["mtt"][1]
+    if modality.key == "mtt" and (usual or not many):  # CBV divided by CBF
         text = f"{np.count_nonzero(data > modality.typical_max)} of {np.count_nonzero(data)} non-zero voxels above"
         text += f" {modality.typical_max:g} {modality.unit}, highest {high:g}; read as {modality.highest:g} at most"
         fix = "no action is needed where hardly any blood flows: a quotient with it has no bound"
