@@ -137,8 +137,8 @@ def mask_by_ct(images: Mapping[str, Image], *, case: str) -> tuple[dict[str, Ima
         dead = (ct.data < TISSUE_HU) & (ct.data > TISSUE_HU).any((0, 1))
         parts, _ = ndimage.label(covered, np.ones((3, 3, 3)))
         brain = (np.bincount(parts.ravel(), 0.5 - dead.ravel()) >= 0)[parts] | ~covered  # at most half of a part in air
-        outside = np.count_nonzero(~brain)
-        if outside <= _LEAST_BURNT * np.count_nonzero(covered):
+        outside, held = np.count_nonzero(~brain), np.count_nonzero(covered)
+        if outside <= _LEAST_BURNT * held or outside > 0.5 * held:  # most of the maps is no text: the CT lies elsewhere
             return dict(images), []
     text = f"values in {outside} of {np.count_nonzero(dead)} voxels of {'bone' if dead is bone else 'air'}"
     masked = dict(images)
