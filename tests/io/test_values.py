@@ -485,7 +485,7 @@ def test_a_colour_bar_burnt_into_the_maps_beside_the_head_is_read_as_0(far_slice
         return mask_by_ct({key: read_image(path, kind=key) for key, path in files.items()}, case="case_1")
 
     assert masked(arrays)[1] == []
-    moved = {key: data if key == "ct" else np.roll(data, 40, 0) for key, data in arrays.items()}
+    moved = {key: data if key == "ct" else np.roll(data, (41, 32), (0, 1)) for key, data in arrays.items()}
     assert masked(moved)[1] == []  # most of the maps in air is no bar: the CT is not registered
     with_bar = {key: data.copy() for key, data in arrays.items()}
     with_bar["tmax"][58:62, 10:50] = np.linspace(1, 12, 40)[:, None]
