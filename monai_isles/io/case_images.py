@@ -26,6 +26,7 @@ from monai_isles.modalities import LABEL, MODALITIES
 
 _MOST_IN_SKULL = 0.2  # where a map has no mask, noise about 0 in ventricles and sulci is half negative
 _APART_MM, _LEAST_SHARED, _LEAST_BURNT = 4.0, 0.2, 0.005
+_LARGEST_CM2, _LARGEST_ML = 240.0, 2000.0
 _BONE_HU, _CLOSED_MM, _LEAST_INTERIOR, _LEAST_BONE, _SOFT_HU = 150.0, 3.0, 0.2, 0.01, (-20.0, 110.0)
 
 
@@ -67,7 +68,7 @@ def settle_case(images: Mapping[str, Image], *, case: str) -> tuple[dict[str, Im
     masked, remarks = mask_by_ct(images, case=case)
     most = _MOST_IN_SKULL if remarks else MAX_NEGATIVE_SHARE
     lost = unmeasured_findings(masked, case=case, most_negative=most)
-    return masked, remarks + lost + noise_findings(masked, case=case)
+    return masked, remarks + lost + noise_findings(masked, case=case) + head_findings(masked, case=case)
 
 
 def unmeasured_findings(
@@ -114,6 +115,23 @@ def noise_findings(images: Mapping[str, Image], *, case: str) -> list[Finding]:
         return []
     text = f"flow of places {_APART_MM:g} mm apart correlates by {np.mean(shared):.2f}"
     return [finding("E-VAL-19", WARNING, where=case, found=f"{text}; {_LEAST_SHARED:g} or more expected")]
+
+
+def head_findings(images: Mapping[str, Image], *, case: str) -> list[Finding]:
+    """Return a remark if MRI, or maps without a CT, have values in more than a brain: in scalp, skull or air.
+
+    Their voxels above 0 are read as brain. The bounds are ours: those of the largest adult brains.
+    """
+    if not {"ct", "ctp"}.isdisjoint(images):
+        return []
+    for key, image in images.items():
+        if key in MODALITIES and image.data.ndim == 3 and image.data.size >= FEW_VOXELS:
+            areas = np.count_nonzero(image.data > 0, axis=(0, 1)) * np.prod(image.spacing_mm[:2]) / 100
+            ml = areas.sum() * image.spacing_mm[2] / 10
+            if areas.max() > _LARGEST_CM2 or ml > _LARGEST_ML:
+                text = f"{key}: values above 0 in up to {areas.max():.0f} cm2 of a slice, {ml:.0f} ml"
+                return [finding("E-VAL-22", WARNING, where=case, found=text)]
+    return []
 
 
 def mask_by_ct(images: Mapping[str, Image], *, case: str) -> tuple[dict[str, Image], list[Finding]]:

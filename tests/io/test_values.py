@@ -352,6 +352,28 @@ def test_too_few_voxels_and_other_images_are_not_judged_for_noise() -> None:
     )
 
 
+@pytest.mark.parametrize(
+    ("half_mm", "air", "beside", "told"),
+    [
+        ((90, 74, 66), 0.0, "flair", False),  # a large adult brain: 209 cm2, 1 840 ml
+        ((103, 80, 40), 0.0, "flair", True),  # a slab of a head
+        ((95, 74, 90), 0.0, "flair", True),  # a narrow head down to the neck
+        ((85, 68, 60), 1.0, "flair", True),  # noise in air
+        ((103, 80, 90), 0.0, "ct", False),
+    ],
+)
+def test_mri_with_its_skull_is_told(
+    write: Write, half_mm: tuple[int, int, int], air: float, beside: str, told: bool
+) -> None:
+    axes = np.meshgrid(*(np.arange(n) * 3.0 - 1.5 * (n - 1) for n in (80, 80, 62)), indexing="ij")
+    head = sum((axis / half) ** 2 for axis, half in zip(axes, half_mm, strict=True)) < 1
+    image = np.where(head, 300.0, air * np.random.default_rng(0).rayleigh(5, head.shape)).astype(np.float32)
+    files = {key: write(image, name=f"{key}.nii", affine=np.diag([3.0, 3.0, 3.0, 1.0])) for key in (beside, "dwi")}
+    with collect_remarks(log=False) as remarks:
+        read_case_images(files, case="case_1")
+    assert [one.found.split(":")[0] for one in remarks if one.code == "E-VAL-22"] == ([beside] if told else [])
+
+
 @pytest.mark.parametrize(("constant", "kind"), [
     (-1.0, "cbf"), (-1000.0, "cbf"), (-0.5, "cbf"), (65535.0, "cbf"), (9999.0, "tmax"), (255.0, "mtt"),
 ])  # fmt: skip
