@@ -12,6 +12,7 @@ from operator import methodcaller
 from pathlib import Path
 from typing import Any
 
+from monai_isles import __version__
 from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
@@ -238,10 +239,10 @@ def predict_cases(
 
     ``result.json`` holds the volume, ``lesion_ml_interval`` (``Calibration.interval``), ``lesions``
     (``lesion_confidence``), ``remarks`` (repairs and unusual values), for a case with CBF and Tmax ``perfusion``
-    (``perfusion_block``), and the settings and inputs. A case whose ``result.json`` states the same weights, settings,
-    inputs and maps is not predicted again. The next case is read and the last one written while the networks run
-    (``overlap``); ``seconds`` counts only a case's own stages. ``after`` is called with entry, maps and result of each
-    case before its ``result.json`` is written, in the writing thread.
+    (``perfusion_block``), and the settings and inputs. A case whose ``result.json`` states the same version,
+    weights, settings, inputs and maps is not predicted again. The next case is read and the last one written while
+    the networks run (``overlap``); ``seconds`` counts only a case's own stages. ``after`` is called with entry,
+    maps and result of each case before its ``result.json`` is written, in the writing thread.
     """
     cases = (_Staged(predictor, out, after, strict, entry) for entry in entries)
     stages = (methodcaller("run", stage) for stage in (_Staged.read, _Staged.infer, _Staged.write))
@@ -331,11 +332,12 @@ def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> N
 
 
 def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:
-    """Return everything that affects a result: bundle, weights, settings and the content of the inputs."""
+    """Return everything that affects a result: version, bundle, weights, settings and the content of the inputs."""
     modalities = {key: str(entry[key]) for key in predictor.modalities if key in entry}
     checksums = {key: sha256_of(Path(path)) for key, path in modalities.items()} | sidecar_sha256(modalities)
     return {
         "case": entry["case"],
+        "version": __version__,
         "bundle": predictor.bundle,
         "weights_sha256": list(predictor.weights.values()),
         **predictor.settings,

@@ -168,6 +168,18 @@ def test_a_changed_input_and_a_damaged_result_are_predicted_again(
     assert json.loads((tmp_path / "out/run.json").read_text())["cases"]["case_1"]["outcome"] == "ok"
 
 
+def test_a_result_of_another_version_is_predicted_again(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    predict(case(phantom_folder, 1))
+    result = tmp_path / "out/case_1/result.json"
+    content = json.loads(result.read_text())
+    result.write_text(json.dumps(content | {"version": "0.1.0"}))
+    predict(case(phantom_folder, 1))
+    assert json.loads((tmp_path / "out/run.json").read_text())["cases"]["case_1"]["outcome"] == "ok"
+    assert json.loads(result.read_text())["version"] == content["version"]
+
+
 def test_nothing_of_a_former_bundle_stays_beside_the_result_of_another(
     predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
 ) -> None:
