@@ -31,15 +31,18 @@ def attempt(work: Callable[[Task], Record], task: Task, *, strict: bool = False)
     """Return the record of one case; a fault of the case is a record too, or is raised with ``strict``."""
     try:
         return work(task)
-    except FAULTS as error:
+    except Exception as error:
         if strict:
             raise find_isles_error(error) or RuntimeError(reason(error)) from error
-        log.debug("case %s failed", task.case, exc_info=error)
         return failed_record(error)
 
 
-def failed_record(error: BaseException) -> Record:
-    """Return the record of a failed case, with the ``IslesError`` behind ``error`` if there is one."""
+def failed_record(error: Exception) -> Record:
+    """Return the record of a failed case, with the ``IslesError`` behind ``error`` if there is one.
+
+    The traceback of a bug is logged, so that it can be reported; that of another fault is a debug message.
+    """
+    log.log(logging.DEBUG if isinstance(error, FAULTS) else logging.ERROR, "a case failed", exc_info=error)
     return {
         "outcome": "failed",
         "error": str(find_isles_error(error) or memory_error(error, "this case") or reason(error)),

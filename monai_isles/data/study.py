@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 from scipy import ndimage
 
-from monai_isles.cohort.task import FAULTS, Record, failed_record, require_own_names
+from monai_isles.cohort.task import Record, failed_record, require_own_names
 from monai_isles.data.folder import IMAGE, dicom_folders, key_of, walk
 from monai_isles.data.layouts import DICOM, PLAIN, scan_layout
 from monai_isles.data.scans import Scan, SeriesInput, read_perfusion_series, require_asked
@@ -164,13 +164,13 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
     for path in paths:
         try:
             places = study_places(path)
-        except FAULTS as error:
+        except Exception as error:
             results.append(("", failed_record(error)))
             continue
         for place in places:
             try:
                 results += [(study.name, study) for study in studies_of(place, series)]
-            except FAULTS as error:
+            except Exception as error:
                 results.append((place.name, failed_record(error)))
     names = iter(name_studies([result for _, result in results if isinstance(result, StudyFiles)]))
     return {

@@ -17,7 +17,6 @@ from monai_isles.bundle.bundle import Bundle
 from monai_isles.bundle.configs import case_keys
 from monai_isles.cohort.engine import overlap, run_cases
 from monai_isles.cohort.task import (
-    FAULTS,
     HERE,
     Place,
     Record,
@@ -278,10 +277,9 @@ class _Staged:
             with collect_remarks() as remarks:
                 stage(self)
             self.remarks += remarks
-        except FAULTS as error:
+        except Exception as error:
             if self.strict:
                 raise
-            log.debug("case %s failed", self.folder.name, exc_info=error)
             self.record = failed_record(error)
         if self.record:
             self.data = self.maps = None

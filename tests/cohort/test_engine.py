@@ -35,9 +35,12 @@ def test_no_case_starts_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     assert run_cases(trivial, [], workers=2) == {}
 
 
-def test_a_bug_is_raised_and_not_recorded() -> None:
-    with pytest.raises(TypeError):
-        run_cases(square, [Task("a", "text")])
+def test_a_bug_is_the_record_of_its_case_too_and_its_traceback_is_logged(caplog: pytest.LogCaptureFixture) -> None:
+    records = run_cases(square, [Task("a", "text"), Task("b", 3)])
+    assert records["a"]["error"].startswith("TypeError: ") and records["b"] == {"outcome": "ok", "value": 9}
+    assert [record.exc_info[0] for record in caplog.records if record.levelname == "ERROR"] == [TypeError]
+    with pytest.raises(RuntimeError, match="TypeError"):
+        run_cases(square, [Task("a", "text")], strict=True)
 
 
 @pytest.mark.parametrize(("place", "code"), [({"workers": 0}, "E-USE-60"), ({"cluster": "a", "workers": 2}, "E-USE-61"),
