@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
@@ -44,7 +43,6 @@ from monai_isles.transforms.case_cache import KeptPreparation
 Entry = Mapping[str, object]
 Find = Callable[..., tuple[list[dict[str, object]], dict[str, Record]]]
 After = Callable[[Entry, Mapping[str, Any], dict[str, object]], None]
-log = logging.getLogger(__name__)
 
 
 def prediction_entries(
