@@ -61,12 +61,13 @@ def ct_on_grid(
 
 def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     onto = np.linalg.solve(plain.affine, like.affine)
+    # "nearest": the outer half of the outermost voxels has their value
     moved = ndimage.affine_transform(
-        plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="constant", cval=AIR_HU
+        plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="nearest"
     )
     places = np.moveaxis(np.indices(like.grid_shape), 0, -1) @ onto[:3, :3].T + onto[:3, 3]
-    ends = np.array(plain.grid_shape) - 0.5
-    return moved, np.all((places >= -0.5) & (places <= ends), axis=-1)
+    inside = np.all((places >= -0.5) & (places <= np.array(plain.grid_shape) - 0.5), axis=-1)
+    return np.where(inside, moved, np.float32(AIR_HU)), inside
 
 
 _REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
