@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import frame_count, frames_of
+from monai_isles.dicom.frames import Frame, frame_count, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey, same_picture
 from monai_isles.dicom.stack import by_place
@@ -370,9 +371,11 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
     """Return the kind of a series, and its number of slice positions, 1 where they are not needed."""
     if files[0].text("SOPClassUID") not in _CT:
         return ("mr" if files[0].text("SOPClassUID") in _MR else "other"), 1
-    try:
-        frames = [frame for file in files for frame in frames_of(file)]
-    except IslesError:
+    frames: list[Frame] = []
+    for file in files:
+        with suppress(IslesError):  # a file without a place is named where the series is read
+            frames += frames_of(file)
+    if not frames:
         return "ct", 1
     first = frames[0].orientation
     places = len(by_place(frames, np.cross(first[:3], first[3:])))
@@ -380,10 +383,9 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
 
 
 def _count(file: DicomFile) -> int:
-    try:
+    with suppress(IslesError):
         return frame_count(file)
-    except IslesError:
-        return 1
+    return 1
 
 
 def _nothing(folder: Path, found: str) -> IslesError:
