@@ -248,7 +248,7 @@ def scan_dicom(folder: str | Path, files: Sequence[Path] = ()) -> DicomFolder:
         if file is None:
             result.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
         else:
-            result.files.setdefault(file.text("SeriesInstanceUID"), []).append(file)
+            result.files.setdefault(file.text("SeriesInstanceUID") or file.text("SeriesNumber"), []).append(file)
     if strange:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"

@@ -436,6 +436,18 @@ def test_without_uids_each_folder_is_a_study(write_tiny, tmp_path: Path) -> None
     assert {name: len(study.files) for name, study in find_studies([tmp_path / "bare"]).items()} == {"a": 8, "b": 8}
 
 
+@pytest.mark.parametrize("dt_s", [None, 1.5])
+def test_without_uids_the_series_of_a_folder_are_told_apart_by_number(write_tiny, tmp_path: Path, dt_s) -> None:
+    """The plain CT was a first frame of the series, in silence where the step was given."""
+    scan, folder = write_tiny("classic", 12, 2)
+    (bare := tmp_path / "bare").mkdir()
+    for kind in ("ct", "ctp"):
+        for path in (folder / kind).iterdir():
+            change(shutil.copy(path, bare / f"{kind}_{path.name}"), StudyInstanceUID=None, SeriesInstanceUID=None)
+    study = read_study(one_study(bare), dt_s=dt_s)
+    assert np.array_equal(study.series.array, scan.ctp) and study.plain_ct is not None
+
+
 def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp_path: Path) -> None:
     flat = tmp_path / "flat"
     flat.mkdir()
