@@ -151,11 +151,14 @@ def study_places(path: str | Path) -> list[StudyFiles]:
             return [StudyFiles("", path.parent, "dicom", path.parent, (), uid=uid)]
         return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    found = _in_folder(path, images) if images else None
-    if found is not None and (found.fault is None or not any(map(is_dicom, path.iterdir()))):
-        return [found]
+    found = [_in_folder(path, images)] if images else []
+    dicom = bool(found) and any(map(is_dicom, path.iterdir()))
+    if any(item.fault is None or not (dicom or _is_empty(item)) for item in found):
+        return found
     if result := _in_data_set(path):
         return result
+    if found and not any(map(is_dicom, walk(path))):
+        return found
     return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]
 
 
@@ -258,6 +261,11 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     return _nifti(_plain_name(path), path, series[0], plain, notes)
 
 
+def _is_empty(study: StudyFiles) -> bool:
+    """Return whether a folder with images holds none with time, nor one that cannot be read."""
+    return study.fault is not None and study.fault.code == "E-SCAN-02" and study.fault.found.startswith("0 ")
+
+
 def _in_data_set(path: Path) -> list[StudyFiles]:
     """Return the studies of a data set in a known layout, else of every folder below with a 4D file; none without.
 
@@ -280,7 +288,7 @@ def _in_data_set(path: Path) -> list[StudyFiles]:
     folders = dict.fromkeys(file.parent for file in files if _patient(file, path) not in taken)
     results = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
     if not known:
-        return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
+        return [result for result in results if not _is_empty(result)]
     results = [result for result in results if result.fault is None and not key_of(result.series.name)]
     found = {_patient(result.series, path) for result in results}
     homes = [{_patient(file, path) for file in scan.files.values()} for scan in scans]

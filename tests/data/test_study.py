@@ -297,6 +297,10 @@ def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
         save(tmp_path / person / "other" / "angio.nii.gz", np.full((6, 5, 2), 40.0))
     assert [place.path.parent.name for place in study_places(tmp_path)] == ["anna", "bert"]
     assert list(find_studies([tmp_path])) == ["anna_scan_1", "bert_scan_1"]
+    save(tmp_path / "template.nii.gz", np.full((6, 5, 2), 40.0))  # it hid the studies below
+    (tmp_path / "bert" / "scan 1" / "perf.nii.gz").write_bytes(b"")  # and an empty file was passed over in silence
+    anna, bert = find_studies([tmp_path]).values()
+    assert not isinstance(anna, dict) and "E-FILE-02" in bert["error"]
 
 
 def test_a_series_of_another_name_beside_cases_is_a_study_too(tmp_path: Path) -> None:
