@@ -151,14 +151,13 @@ def study_places(path: str | Path) -> list[StudyFiles]:
             return [StudyFiles("", path.parent, "dicom", path.parent, (), uid=uid)]
         return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    found = [_in_folder(path, images)] if images else []
-    dicom = bool(found) and any(map(is_dicom, path.iterdir()))
-    if any(item.fault is None or not (dicom or _is_empty(item)) for item in found):
-        return found
+    found = _in_folder(path, images)
+    if found is not None and (found.fault is None or not any(map(is_dicom, path.iterdir()))):
+        return [found]
     if result := _in_data_set(path):
         return result
-    if found and not any(map(is_dicom, walk(path))):
-        return found
+    if images and not any(map(is_dicom, walk(path))):
+        raise refused("E-SCAN-02", where=str(path), found=f"0 NIfTI files with time among {len(images)}")
     return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]
 
 
@@ -242,7 +241,8 @@ def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple
     return StudyFiles(name, path, "nifti", series, files, ct, is_simulated(series), notes=notes)
 
 
-def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
+def _in_folder(path: Path, images: list[Path]) -> StudyFiles | None:
+    """Return the study of a folder's images, None where none has time and all can be read."""
     packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
     images = [image for image in images if image not in packed]
     series, broken = [], dict[Path, IslesError]()
@@ -251,6 +251,8 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
             series += [image] if read_header(image).frames is not None else []
         except IslesError as error:
             broken[image] = error
+    if not series and not broken:
+        return None
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
         fault = next(iter(broken.values()), refused("E-SCAN-02", where=str(path), found=result))
@@ -259,11 +261,6 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
     plain = next((item for item in others if (key_of(item.name) or ("", ""))[1] == "ct"), None)
     notes = tuple(f"{item.name} was left out: {error.code}: {error.fault}" for item, error in broken.items())
     return _nifti(_plain_name(path), path, series[0], plain, notes)
-
-
-def _is_empty(study: StudyFiles) -> bool:
-    """Return whether a folder with images holds none with time, nor one that cannot be read."""
-    return study.fault is not None and study.fault.code == "E-SCAN-02" and study.fault.found.startswith("0 ")
 
 
 def _in_data_set(path: Path) -> list[StudyFiles]:
@@ -286,9 +283,10 @@ def _in_data_set(path: Path) -> list[StudyFiles]:
         return cases
     taken = {_patient(case.series, path) for case in cases if case.fault is None}
     folders = dict.fromkeys(file.parent for file in files if _patient(file, path) not in taken)
-    results = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
+    inside = (_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders)
+    results = [result for result in inside if result is not None]
     if not known:
-        return [result for result in results if not _is_empty(result)]
+        return results
     results = [result for result in results if result.fault is None and not key_of(result.series.name)]
     found = {_patient(result.series, path) for result in results}
     homes = [{_patient(file, path) for file in scan.files.values()} for scan in scans]

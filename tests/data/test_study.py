@@ -181,6 +181,8 @@ def test_what_is_not_a_study_is_refused(tmp_path: Path) -> None:
     series(tmp_path / "a" / "one.nii.gz")
     series(tmp_path / "a" / "two.nii.gz")
     assert re.search(r"E-SCAN-02(?s:.*)2 NIfTI files with time among 2", fault_of(tmp_path / "a"))
+    save(tmp_path / "b" / "1.nii", np.full((6, 5, 2), 40.0))
+    assert re.search(r"E-SCAN-02(?s:.*)0 NIfTI files with time among 1(?s:.*)fslmerge", fault_of(tmp_path / "b"))
 
 
 def test_a_folder_above_that_is_called_after_the_patient_lends_no_name(tmp_path: Path, write_tiny) -> None:
