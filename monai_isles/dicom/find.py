@@ -81,20 +81,17 @@ class _Part:
 
 
 def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
-    """Return a series with the times of its slices by each attribute that all hold, None without any."""
+    """Return a series with the times of its slices by each attribute that all hold, None if unreadable."""
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
         return None
     held = [key for key in _TIMES if all(key in frame.times_us for frame in frames)]
-    if not held:
-        return None
     first, clocks = frames[0], {key: [frame.times_us[key] for frame in frames] for key in held}
     grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
     same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
-    if info.kind == "ct":
-        return _Part(info, (*same, grid), clocks)
-    places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)
+    timed = [frame for frame in frames if info.kind != "ct"]
+    places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in timed)
     relative = any("MidScanTime" in frame.times_us for frame in frames)
     return _Part(info, (*same, grid), clocks, (), places, relative)
 
@@ -106,8 +103,6 @@ def _scans(group: Sequence[_Part], key: str, *, slabs: bool) -> list[list[_Part]
     change of summer time.
     """
     held = [part for part in group if key in part.clocks]
-    if len(held) < 2:
-        return []
     flat = iter(unwrap_summer_time(unwrap_midnight([time for part in held for time in part.clocks[key]])))
     timed = [replace(part, times_us=[next(flat) for _ in part.clocks[key]]) for part in held]
     runs: list[list[_Part]] = []
