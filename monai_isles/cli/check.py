@@ -59,16 +59,12 @@ def run(args: argparse.Namespace) -> int:
 def _findings(args: argparse.Namespace) -> tuple[list[Finding], list[Scan]]:
     """Return the findings about bundle, folder or list, and the cases that were checked."""
     from monai_isles.bundle.bundle import check_bundle
-    from monai_isles.data.checks import check_folder, check_list, check_series
-    from monai_isles.data.folder import holds_dicom_alone
+    from monai_isles.data.checks import check_folder, check_list
     from monai_isles.data.scans import no_case
 
     findings = check_bundle(args.bundle, unpack=args.unpack) if args.bundle is not None else []
     if args.target is None:
         return findings, []
-    if args.target.is_dir() and holds_dicom_alone(args.target):
-        about, studies = check_series(args.target)
-        return [*findings, *about], studies
     if not args.target.exists() and args.target.suffix.lower() != ".json":
         raise no_case(args.target)  # a data list would be asked for
     needs, head = ({}, None) if args.bundle is None or findings else _needs_of(args.bundle)

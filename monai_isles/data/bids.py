@@ -76,8 +76,8 @@ def parse_name(path: Path, root: Path | None = None) -> BidsFile | None:
         kind = {entities.get(word, "").lower() for word in ("rec", "desc", "acq")}
         # a b 0 is not diffusion-weighted
         key = "adc" if "adc" in kind else None if kind & {"b0", "b00", "b000"} else key
-    if key == "t1" and "ce" in entities:
-        key = "t1c"
+    if "ce" in entities:  # a CT with contrast is no plain CT
+        key = {"t1": "t1c", "ct": None}.get(key or "", key)
     derived = "derivatives" in (path if root is None else path.relative_to(root)).parts
     return None if key is None else BidsFile(path, entities, key, 0 if "space" in entities else 1 if derived else 2)
 

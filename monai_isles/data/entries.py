@@ -13,6 +13,7 @@ from monai_isles.cohort.task import Record, left_out_records, require_own_names
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.folder import IMAGE, walk
 from monai_isles.data.layouts import find_cases
+from monai_isles.data.releases import home_of
 from monai_isles.data.remote import can_be_fetched, fetch_entry, local_root, relative_path, require_here, require_kept
 from monai_isles.data.scans import section_of
 from monai_isles.data.schema import require_sound
@@ -159,7 +160,7 @@ def _resolve(root: Path, entry: dict, key: str) -> Path | None:
         return _respell(root, relative_path(root, entry[key]))
     if key != "ctp" or "ct" not in entry:
         return None
-    case = _respell(root, relative_path(root, entry["ct"])).parent.parent
+    case = home_of(_respell(root, relative_path(root, entry["ct"])))
     return next((path for path in walk(case, depth=1) if "4DPWI" in path.name and IMAGE.search(path.name)), None)
 
 

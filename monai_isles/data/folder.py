@@ -324,9 +324,9 @@ def dicom_folders(root: Path) -> list[Path]:
     return [folder for place in own for folder in dicom_folders(place)]
 
 
-def holds_dicom_alone(folder: str | Path) -> bool:
-    """Return whether there is a DICOM file in a folder or below it, and no NIfTI image."""
-    return not any(IMAGE.search(path.name) for path in walk(Path(folder))) and bool(_owners(Path(folder)))
+def holds_dicom(folder: str | Path) -> bool:
+    """Return whether there is a DICOM file in a folder or below it."""
+    return bool(_owners(Path(folder)))
 
 
 def _owners(folder: Path, *, deep: bool = True) -> set[tuple[str, ...]]:

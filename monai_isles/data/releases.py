@@ -38,6 +38,13 @@ def number_of(name: str) -> int | None:
     return int(match[1]) if match else None
 
 
+def home_of(path: Path) -> Path:
+    """Return the folder of the case of an image, which may lie in a folder of its own, named like it."""
+    home, outer = path.parent, path.parent.parent
+    own = re.search(r"\.(?:O|XX)\.", home.name, re.IGNORECASE)
+    return outer if own or (number_of(home.name) is None and number_of(outer.name) is not None) else home
+
+
 def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> list[Scan]:
     """Return the cases of a release below a folder, training first, in numeric order.
 
@@ -57,11 +64,7 @@ def scan_release(folder: str | Path, *, renumber: bool, parts: bool = False) -> 
         name = part[1].lower() if part is not None and key in (None, LABEL) else key
         if name is None:
             continue
-        home, outer = path.parent, path.parent.parent
-        # an image may lie in a folder of its own, named like it
-        own = re.search(r"\.(?:O|XX)\.", home.name, re.IGNORECASE) is not None
-        if own or (number_of(home.name) is None and number_of(outer.name) is not None):
-            home = outer
+        home = home_of(path)
         scans.setdefault(home, _scan(root, home, renumber)).add(name, path)
     return sorted(scans.values(), key=lambda scan: (scan.section != TRAINING, natural(scan.name)))
 

@@ -61,12 +61,13 @@ def ct_on_grid(
 
 def _resample(plain: Image, like: Image) -> tuple[np.ndarray, np.ndarray]:
     onto = np.linalg.solve(plain.affine, like.affine)
+    # "nearest": the outer half of the outermost voxels has their value
     moved = ndimage.affine_transform(
-        plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="constant", cval=AIR_HU
+        plain.data.astype(np.float32), onto[:3, :3], onto[:3, 3], like.grid_shape, order=1, mode="nearest"
     )
     places = np.moveaxis(np.indices(like.grid_shape), 0, -1) @ onto[:3, :3].T + onto[:3, 3]
-    ends = np.array(plain.grid_shape) - 0.5
-    return moved, np.all((places >= -0.5) & (places <= ends), axis=-1)
+    inside = np.all((places >= -0.5) & (places <= np.array(plain.grid_shape) - 0.5), axis=-1)
+    return np.where(inside, moved, np.float32(AIR_HU)), inside
 
 
 _REPAIRED = ("E-VAL-13", "E-VAL-16", "E-VAL-18")
@@ -150,11 +151,13 @@ def study_places(path: str | Path) -> list[StudyFiles]:
             return [StudyFiles("", path.parent, "dicom", path.parent, (), uid=uid)]
         return [_nifti(_plain_name(path), path, path, None)]
     images = sorted(p for p in path.iterdir() if p.is_file() and IMAGE.search(p.name) and not p.name.startswith("."))
-    found = _in_folder(path, images) if images else None
+    found = _in_folder(path, images)
     if found is not None and (found.fault is None or not any(map(is_dicom, path.iterdir()))):
         return [found]
     if result := _in_data_set(path):
         return result
+    if images and not any(map(is_dicom, walk(path))):
+        raise refused("E-SCAN-02", where=str(path), found=f"0 NIfTI files with time among {len(images)}")
     return [StudyFiles("", folder, "dicom", folder, ()) for folder in dicom_folders(path)]
 
 
@@ -238,7 +241,8 @@ def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple
     return StudyFiles(name, path, "nifti", series, files, ct, is_simulated(series), notes=notes)
 
 
-def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
+def _in_folder(path: Path, images: list[Path]) -> StudyFiles | None:
+    """Return the study of a folder's images, None where none has time and all can be read."""
     packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
     images = [image for image in images if image not in packed]
     series, broken = [], dict[Path, IslesError]()
@@ -247,6 +251,8 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles:
             series += [image] if read_header(image).frames is not None else []
         except IslesError as error:
             broken[image] = error
+    if not series and not broken:
+        return None
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
         fault = next(iter(broken.values()), refused("E-SCAN-02", where=str(path), found=result))
@@ -277,9 +283,10 @@ def _in_data_set(path: Path) -> list[StudyFiles]:
         return cases
     taken = {_patient(case.series, path) for case in cases if case.fault is None}
     folders = dict.fromkeys(file.parent for file in files if _patient(file, path) not in taken)
-    results = [_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders]
+    inside = (_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders)
+    results = [result for result in inside if result is not None]
     if not known:
-        return [result for result in results if result.fault is None or not result.fault.found.startswith("0 ")]
+        return results
     results = [result for result in results if result.fault is None and not key_of(result.series.name)]
     found = {_patient(result.series, path) for result in results}
     homes = [{_patient(file, path) for file in scan.files.values()} for scan in scans]

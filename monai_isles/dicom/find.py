@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from itertools import pairwise
 from pathlib import Path
@@ -12,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import frame_count, frames_of
+from monai_isles.dicom.frames import Frame, frame_count, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey, same_picture
 from monai_isles.dicom.stack import by_place
@@ -41,7 +42,9 @@ def join_series(dicom: DicomFolder) -> None:
             part = _part_of(info, dicom.files[info.uid]) if info.usable and info.kind in FEWEST_SERIES else None
             if part is not None and not (slabs and (info.kind == "ct" or part.relative)):
                 groups.setdefault(part.look if slabs else (*part.look, part.places), []).append(part)
-        for run in (run for group in groups.values() for run in _scans(group, slabs=slabs)):
+        # by the first attribute that tells a scan: an anonymiser may leave one that is equal everywhere
+        found = [[_scans(group, key, slabs=slabs) for key in _TIMES] for group in groups.values()]
+        for run in (run for by_key in found for run in next(filter(None, by_key), [])):
             first, rest = run[0].info, {part.info.uid for part in run[1:]}
             files = dicom.files[first.uid] = [file for part in run for file in dicom.files[part.info.uid]]
             paths, frames = tuple(file.path for file in files), sum(part.info.frames for part in run)
@@ -58,11 +61,12 @@ def join_series(dicom: DicomFolder) -> None:
 
 @dataclass(frozen=True)
 class _Part:
-    """Hold a series that may be a part of a scan: its grid, its times, the places (x, y, z) of one in time."""
+    """Hold a series that may be a part of a scan: its grid, clocks, times, the places (x, y, z) of one in time."""
 
     info: SeriesInfo
     look: tuple
-    times_us: Sequence[int]
+    clocks: Mapping[str, Sequence[int]]
+    times_us: Sequence[int] = ()
     places: frozenset = frozenset()
     relative: bool = False  # GE's mid-scan time, whose start another series need not share
 
@@ -77,32 +81,30 @@ class _Part:
 
 
 def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
-    """Return a series with the times of its slices by one attribute, None where they are not all known."""
+    """Return a series with the times of its slices by each attribute that all hold, None if unreadable."""
     try:
         frames = [frame for file in files for frame in frames_of(file)]
     except IslesError:
         return None
-    key = next((key for key in _TIMES if all(key in frame.times_us for frame in frames)), None)
-    if key is None:
-        return None
-    first, times_us = frames[0], [frame.times_us[key] for frame in frames]
+    held = [key for key in _TIMES if all(key in frame.times_us for frame in frames)]
+    first, clocks = frames[0], {key: [frame.times_us[key] for frame in frames] for key in held}
     grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
     same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
-    if info.kind == "ct":
-        return _Part(info, (*same, grid, key), times_us)
-    places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in frames)
+    timed = [frame for frame in frames if info.kind != "ct"]
+    places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in timed)
     relative = any("MidScanTime" in frame.times_us for frame in frames)
-    return _Part(info, (*same, grid, key), times_us, places, relative)
+    return _Part(info, (*same, grid), clocks, (), places, relative)
 
 
-def _scans(group: Sequence[_Part], *, slabs: bool) -> list[list[_Part]]:
+def _scans(group: Sequence[_Part], key: str, *, slabs: bool) -> list[list[_Part]]:
     """Return the series that follow one another in time without gap or overlap, or the ``slabs`` taken at once.
 
-    Slabs lie at places of their own that together have even steps. Times are by one clock, across midnight and a change
-    of summer time.
+    Slabs lie at places of their own that together have even steps. Times are by one attribute, across midnight and a
+    change of summer time.
     """
-    flat = iter(unwrap_summer_time(unwrap_midnight([time for part in group for time in part.times_us])))
-    timed = [replace(part, times_us=[next(flat) for _ in part.times_us]) for part in group]
+    held = [part for part in group if key in part.clocks]
+    flat = iter(unwrap_summer_time(unwrap_midnight([time for part in held for time in part.clocks[key]])))
+    timed = [replace(part, times_us=[next(flat) for _ in part.clocks[key]]) for part in held]
     runs: list[list[_Part]] = []
     for part in sorted(timed, key=lambda part: (part.start_s, part.end_s, part.info.uid)):
         last = runs[-1] if runs else [part]
@@ -241,7 +243,7 @@ def scan_dicom(folder: str | Path, files: Sequence[Path] = ()) -> DicomFolder:
         if file is None:
             result.findings.append(finding("E-DCM-30", WARNING, where=str(path), found="no image in it"))
         else:
-            result.files.setdefault(file.text("SeriesInstanceUID"), []).append(file)
+            result.files.setdefault(file.text("SeriesInstanceUID") or file.text("SeriesNumber"), []).append(file)
     if strange:
         more = f" and {len(strange) - 4} more" if len(strange) > 4 else ""
         text = f"{len(strange)} files: {', '.join(strange[:4])}{more}"
@@ -370,9 +372,11 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
     """Return the kind of a series, and its number of slice positions, 1 where they are not needed."""
     if files[0].text("SOPClassUID") not in _CT:
         return ("mr" if files[0].text("SOPClassUID") in _MR else "other"), 1
-    try:
-        frames = [frame for file in files for frame in frames_of(file)]
-    except IslesError:
+    frames: list[Frame] = []
+    for file in files:
+        with suppress(IslesError):  # a file without a place is named where the series is read
+            frames += frames_of(file)
+    if not frames:
         return "ct", 1
     first = frames[0].orientation
     places = len(by_place(frames, np.cross(first[:3], first[3:])))
@@ -380,10 +384,9 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
 
 
 def _count(file: DicomFile) -> int:
-    try:
+    with suppress(IslesError):
         return frame_count(file)
-    except IslesError:
-        return 1
+    return 1
 
 
 def _nothing(folder: Path, found: str) -> IslesError:

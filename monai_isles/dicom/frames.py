@@ -169,14 +169,14 @@ def _frame(file: DicomFile, index: int, groups: Sequence[Dataset]) -> Frame:
         slope, intercept = (_numbers(file, groups, f"RealWorldValue{part}", 1) for part in ("Slope", "Intercept"))
         codes = next(filter(None, _values(groups, "MeasurementUnitsCodeSequence")), ())
         units = _first(codes, "CodeValue")
-    # Without a stated spacing the thickness is the step: contiguous slices.
-    step = _numbers(file, groups, "SpacingBetweenSlices", 1) or _numbers(file, groups, "SliceThickness", 1)
+    # Without a stated spacing, or one of 0, the thickness is the step: contiguous slices.
+    stated = (_numbers(file, groups, key, 1) for key in ("SpacingBetweenSlices", "SliceThickness"))
+    step_mm = next((step[0] for step in stated if step and step[0] > 0), None)
     (tilt_deg,) = _numbers(file, groups, "GantryDetectorTilt", 1) or (0.0,)
     wanted = (("ImagePositionPatient", 3), ("ImageOrientationPatient", 6), ("PixelSpacing", 2))
     position, orientation, spacing = (_require_numbers(file, groups, keyword, count) for keyword, count in wanted)
     scale = (slope[0] if slope else None, intercept[0] if intercept else None)
-    times_us, step_mm = frame_times(groups), step[0] if step else None
-    return Frame(file, index, position, orientation, spacing, *scale, units, times_us, step_mm, tilt_deg)
+    return Frame(file, index, position, orientation, spacing, *scale, units, frame_times(groups), step_mm, tilt_deg)
 
 
 def _require_numbers(file: DicomFile, groups: Sequence[Dataset], keyword: str, count: int) -> tuple[float, ...]:

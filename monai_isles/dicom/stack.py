@@ -190,7 +190,7 @@ def by_place(frames: Sequence[Frame], normal: np.ndarray) -> list[list[Frame]]:
     order = np.argsort(places, kind="stable")
     steps = np.diff(places[order])  # zero between frames of one slice
     step = float(np.median(steps[steps >= 0.5 * steps.max()])) if steps.size else 0.0
-    text = [frame.step_mm for frame in frames if frame.step_mm and frame.step_mm > 0]
+    text = [frame.step_mm for frame in frames if frame.step_mm]
     # The smaller of header and gaps: a series with lost slices has gaps of twice the step.
     near = max(SAME_PLACE_MM, SAME_PLACE_SHARE * min([step / (1 - SAME_PLACE_SHARE), *text]) + 1e-6)
     slices: list[list[Frame]] = []
@@ -272,7 +272,7 @@ def _step(slices: Sequence[Sequence[Frame]], origins: np.ndarray, normal: np.nda
     if len(origins) > 1:
         return (origins[-1] - origins[0]) / (len(origins) - 1)
     thick = slices[0][0].step_mm
-    if not thick or thick <= 0:
+    if not thick:
         place, fix = f"{where}: {frame_names(slices[0][:1])}", "export the original series from the archive"
         text = "none, and there is one slice only"
         raise refused("E-DCM-20", where=f"{place}: Slice Thickness", found=text, fix=fix)

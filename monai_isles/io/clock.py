@@ -227,7 +227,9 @@ def clock_us(text: str) -> int | None:
 
 
 def unwrap_midnight(times_us: Sequence[int]) -> list[int]:
-    """Return times without dates with those after midnight moved to the next day."""
+    """Return times with those after midnight moved to the next day; dates more than a day apart are left out."""
+    if times_us and max(times_us) - min(times_us) > DAY_US:
+        times_us = [time % DAY_US for time in times_us]  # some lack their date, or another was put in its place
     one_day = len({time // DAY_US for time in times_us}) == 1
     if one_day and max(times_us) - min(times_us) > DAY_US // 2:
         return [time + DAY_US if time % DAY_US < DAY_US // 2 else time for time in times_us]
@@ -290,8 +292,6 @@ def _times(slices: Sequence[Sequence[Mapping[str, int]]], key: str) -> list[list
     if not all(key in frame for group in slices for frame in group):
         return None
     every = [frame[key] for group in slices for frame in group]
-    if key in STRONG and max(every) - min(every) > DAY_US:
-        every = [time % DAY_US for time in every]  # some lack their date, or another was put in its place
     flat = iter(unwrap_summer_time(unwrap_midnight(every)) if key in STRONG else unwrap_midnight(every))
     return [[next(flat) for _ in group] for group in slices]
 

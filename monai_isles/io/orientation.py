@@ -21,7 +21,8 @@ def qform(header: Nifti1Header, *, a: float | None = None) -> np.ndarray:
     if a is None:
         a = float(np.sqrt(max(0.0, 1.0 - (b * b + c * c + d * d))))
     pixdim = np.asarray(header["pixdim"], float)
-    zooms = pixdim[1:4] * [1.0, 1.0, -1.0 if pixdim[0] < 0 else 1.0]
+    sizes = np.where(pixdim[1:4] > 0, pixdim[1:4], np.nan)  # readers differ on whether a negative one is a flip
+    zooms = sizes * [1.0, 1.0, -1.0 if pixdim[0] < 0 else 1.0]
     affine = np.eye(4)
     affine[:3, :3] = quat2mat([a, b, c, d]) * zooms
     affine[:3, 3] = [float(header[f"qoffset_{axis}"]) for axis in "xyz"]

@@ -82,7 +82,7 @@ class ResampleLiked(MapTransform):
 
 
 def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> MetaTensor:
-    """Return the image on the reference grid; in a map 0 means no measurement and is left out of the interpolation."""
+    """Return the image on the reference grid; what lies outside it, and 0 in a map, is not interpolated."""
     grids = (_grid_of(item) for item in (image, reference))
     corners = [(affine @ corners_vox(shape))[:3] for affine, shape in grids]
     (low, high), (first, last) = ((item.min(axis=1), item.max(axis=1)) for item in corners)
@@ -91,11 +91,10 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
     outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
-    moved = torch.as_tensor(move(image - outside, reference)).as_subclass(Tensor) + outside
-    if key in MEASURED_MAPS:
-        measured = MetaTensor((image.as_tensor() != 0).float(), affine=image.affine)
-        share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)
-        moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
+    held = image.as_tensor() != 0 if key in MEASURED_MAPS else torch.ones_like(image.as_tensor()[:1])
+    parts = (image - outside, MetaTensor(held.float(), affine=image.affine))
+    moved, share = (torch.as_tensor(move(part, reference)).as_subclass(Tensor) for part in parts)
+    moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0) + outside
     grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
     own = {OWN_FILE: image.meta.get("filename_or_obj", "")}  # it states the times of a series
     return MetaTensor(moved.to(image.dtype), meta={**image.meta, **own, **grid})

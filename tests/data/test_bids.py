@@ -116,7 +116,7 @@ def test_a_folder_that_is_not_bids_is_refused_with_the_verb_that_reads_it(
     ("sub-1_ses-2_space-ncct_tmax.nii.gz", "tmax"), ("sub-1_T1w.nii", "t1"), ("sub-1_desc-brain_mask.nii.gz", None),
     ("sub-1_label-lesion_mask.nii.gz", "label"), ("sub-1_mask.nii.gz", "label"), ("sub-1_lvo-msk.nii.gz", None),
     ("sub-1_label-lesion_desc-monaiisles_mask.nii.gz", None), ("1_dwi.nii.gz", None), ("sub-1_x_dwi.nii.gz", None),
-    ("sub-1_dwi.json", None),
+    ("sub-1_dwi.json", None), ("sub-1_ce-iodine_ct.nii", None), ("sub-1_ct.nii", "ct"), ("sub-1_ce-Gd_T1w.nii", "t1c"),
 ])  # fmt: skip
 def test_names_say_what_they_are(name: str, key: str | None) -> None:
     found = parse_name(Path(name))

@@ -9,7 +9,6 @@ import pytest
 
 from monai_isles.cli.main import main
 from monai_isles.data.checks import check_series
-from monai_isles.data.folder import holds_dicom_alone
 from monai_isles.data.layouts import DICOM, find_layout
 from monai_isles.data.study import find_studies
 from monai_isles.dicom.read import read_series
@@ -19,7 +18,7 @@ pytest.importorskip("pydicom")
 
 
 def test_a_sound_study_has_no_findings(dicom) -> None:
-    assert holds_dicom_alone(dicom.folder.parent) and check_series(dicom.folder.parent)[0] == []
+    assert check_series(dicom.folder.parent)[0] == []
 
 
 def test_a_cut_file_is_named(dicom) -> None:
@@ -36,9 +35,16 @@ def test_a_lost_header_and_a_lost_slice_are_errors(dicom) -> None:
     assert "E-DCM-06" in [one.code for one in check_series(dicom.folder)[0]]
 
 
-def test_images_of_the_other_kind_are_not_taken_for_series(dicom, tmp_path: Path) -> None:
-    (dicom.folder / "a.nii.gz").write_bytes(b"x")
-    assert not holds_dicom_alone(dicom.folder) and not holds_dicom_alone(tmp_path / "nowhere")
+def test_an_image_of_no_case_beside_dicom_files_does_not_hide_them(
+    dicom, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (dicom.folder / "scout.nii.gz").write_bytes(b"x")
+    assert main(["check", str(dicom.folder), "--json"]) == 0
+    remarks = json.loads(capsys.readouterr().out)["findings"]
+    assert [one["code"] for one in remarks] == ["E-LIST-15", "E-DCM-31"] and "scout.nii.gz" in remarks[0]["found"]
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        find_layout(tmp_path / "empty")
 
 
 def test_the_command_prints_them(dicom, capsys: pytest.CaptureFixture[str]) -> None:
@@ -67,7 +73,7 @@ def test_an_mr_study_without_perfusion_is_remarked_and_sent_to_predict(dicom) ->
 def test_a_first_file_whose_header_breaks_the_parser_is_named_as_damaged(dicom) -> None:
     first = dicom.files[0]
     first.write_bytes(first.read_bytes().replace(b"\x02\x00\x10\x00UI", b"\x02\x00\x10\x00U\xb5"))  # no such type
-    assert holds_dicom_alone(dicom.folder) and find_layout(dicom.folder) is DICOM
+    assert find_layout(dicom.folder) is DICOM
     assert "E-DCM-06" in [found.code for found in check_series(dicom.folder)[0]]
     (record,) = find_studies([dicom.folder]).values()
     assert str(record["error"]).startswith("E-DCM-06")

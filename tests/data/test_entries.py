@@ -54,6 +54,15 @@ def test_a_series_without_an_id_is_found_by_name(dataset: Path, content: dict) -
     assert not any("._" in entry["ctp"] for entry in found)
 
 
+def test_the_series_of_another_case_is_not_taken_where_images_have_no_folders_of_their_own(dataset: Path) -> None:
+    for path in dataset.glob("TRAINING/*/*/*.nii"):
+        path.rename(path.parents[1] / path.name)
+    next(dataset.glob("TRAINING/case_2/*4DPWI*.nii")).unlink()
+    lists = make_datalist(dataset, folds=2)
+    found = load_entries(lists, dataset, keys=("ct",), optional=("ctp",), need_label=False)
+    assert [entry["case"] for entry in found if "ctp" not in entry] == ["case_2"]
+
+
 def test_all_missing_files_and_keys_are_in_one_error(dataset: Path, content: dict, tools: dict) -> None:
     tools["path_of"](dataset, 2, "cbf").unlink()
     del content["training"][4]["mtt"]

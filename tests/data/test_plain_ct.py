@@ -46,6 +46,14 @@ def test_one_that_does_not_reach_over_the_head_is_left_out() -> None:
     assert moved is None and "covers 50 % of the head" in told
 
 
+@pytest.mark.parametrize("below_mm", [0.0, 0.3, 0.5])
+def test_a_slice_at_the_edge_of_the_plain_ct_is_no_air(below_mm: float) -> None:
+    """The first slice of the series lies up to half a slice below the middle of the first of the plain CT."""
+    like = image((6, 5, 4), (1.0, 1.0, 5.0), (1.0, 1.0, -below_mm))
+    moved, _ = ct_on_grid(FINE, like, resample=True, one_frame=False)
+    np.testing.assert_allclose(moved[..., 0], FINE.data[2:14:2, 2:12:2, 0], atol=1e-4)
+
+
 def test_outside_is_air_and_the_same_grid_passes_untouched() -> None:
     wide = image((400, 5, 4), (1.0, 1.0, 5.0), (1.0, 1.0, 2.0))
     wide.data[6:] = AIR_HU

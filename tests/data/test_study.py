@@ -181,6 +181,8 @@ def test_what_is_not_a_study_is_refused(tmp_path: Path) -> None:
     series(tmp_path / "a" / "one.nii.gz")
     series(tmp_path / "a" / "two.nii.gz")
     assert re.search(r"E-SCAN-02(?s:.*)2 NIfTI files with time among 2", fault_of(tmp_path / "a"))
+    save(tmp_path / "b" / "1.nii", np.full((6, 5, 2), 40.0))
+    assert re.search(r"E-SCAN-02(?s:.*)0 NIfTI files with time among 1(?s:.*)fslmerge", fault_of(tmp_path / "b"))
 
 
 def test_a_folder_above_that_is_called_after_the_patient_lends_no_name(tmp_path: Path, write_tiny) -> None:
@@ -297,6 +299,10 @@ def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
         save(tmp_path / person / "other" / "angio.nii.gz", np.full((6, 5, 2), 40.0))
     assert [place.path.parent.name for place in study_places(tmp_path)] == ["anna", "bert"]
     assert list(find_studies([tmp_path])) == ["anna_scan_1", "bert_scan_1"]
+    save(tmp_path / "template.nii.gz", np.full((6, 5, 2), 40.0))  # it hid the studies below
+    (tmp_path / "bert" / "scan 1" / "perf.nii.gz").write_bytes(b"")  # and an empty file was passed over in silence
+    anna, bert = find_studies([tmp_path]).values()
+    assert not isinstance(anna, dict) and "E-FILE-02" in bert["error"]
 
 
 def test_a_series_of_another_name_beside_cases_is_a_study_too(tmp_path: Path) -> None:
@@ -434,6 +440,18 @@ def test_without_uids_each_folder_is_a_study(write_tiny, tmp_path: Path) -> None
         for path in Path(shutil.copytree(folder / "ctp", tmp_path / "bare" / name)).iterdir():
             change(path, StudyInstanceUID=None, SeriesInstanceUID=None, PatientID=None)
     assert {name: len(study.files) for name, study in find_studies([tmp_path / "bare"]).items()} == {"a": 8, "b": 8}
+
+
+@pytest.mark.parametrize("dt_s", [None, 1.5])
+def test_without_uids_the_series_of_a_folder_are_told_apart_by_number(write_tiny, tmp_path: Path, dt_s) -> None:
+    """The plain CT was a first frame of the series, in silence where the step was given."""
+    scan, folder = write_tiny("classic", 12, 2)
+    (bare := tmp_path / "bare").mkdir()
+    for kind in ("ct", "ctp"):
+        for path in (folder / kind).iterdir():
+            change(shutil.copy(path, bare / f"{kind}_{path.name}"), StudyInstanceUID=None, SeriesInstanceUID=None)
+    study = read_study(one_study(bare), dt_s=dt_s)
+    assert np.array_equal(study.series.array, scan.ctp) and study.plain_ct is not None
 
 
 def test_studies_that_lie_mixed_in_one_folder_are_told_apart(two_days: Path, tmp_path: Path) -> None:

@@ -77,6 +77,16 @@ def test_times_on_both_sides_of_midnight_or_of_a_change_of_summer_time_are_joine
     assert np.array_equal(series.array, scan.ctp) and series.dt_s == pytest.approx(1.5)
 
 
+@pytest.mark.parametrize("day", ["20000101", "200001{:02d}"])
+def test_dates_that_an_anonymiser_made_equal_or_changed_in_each_series_do_not_hinder_the_joining(parted, day) -> None:
+    scan, folder = parted
+    for t in range(FRAMES):
+        for path in (folder / f"time_{t}").iterdir():
+            date = day.format(1 + 3 * t)
+            change(path, AcquisitionDate=date, AcquisitionDateTime=f"{date}000000")
+    assert np.array_equal(read_series(folder, kind="ctp").array, scan.ctp)
+
+
 def test_the_plain_ct_of_the_study_stays_apart_and_is_used(parted: tuple[CaseArrays, Path]) -> None:
     scan, folder = parted
     study = one_study(folder)

@@ -314,6 +314,8 @@ def test_one_slice_without_thickness_is_refused(dicom) -> None:
     for path in dicom.files[1:]:
         path.unlink()
     assert read_series(dicom.folder).spacing_mm == (0.9, 0.8, 5.0)
+    dicom.change_all(SpacingBetweenSlices=0)
+    assert read_series(dicom.folder).spacing_mm == (0.9, 0.8, 5.0)
     dicom.change_all(SliceThickness=None)
     refused(dicom.folder, r"E-DCM-20(?s:.*)IM00001: Slice Thickness")
 
@@ -325,3 +327,4 @@ def test_one_slice_without_thickness_is_refused(dicom) -> None:
 def test_a_missing_attribute_is_named_with_its_file(dicom, attribute: str, value: object, found: str) -> None:
     dicom.change(dicom.file(1, 1), **{attribute: value})
     refused(dicom.folder, rf"E-DCM-20(?s:.*)IM00005: {attribute}(?s:.*){found}")
+    refused(dicom.folder, rf"E-DCM-20(?s:.*)IM00005: {attribute}(?s:.*){found}", kind="ctp")

@@ -32,6 +32,10 @@ def test_only_times_across_midnight_are_moved() -> None:
     assert unwrap_midnight([10, 20]) == [10, 20] and unwrap_midnight([]) == []
 
 
+def test_dates_more_than_a_day_apart_are_left_out() -> None:
+    assert unwrap_midnight([DAY_US - 5, 40 * DAY_US - 4, 90 * DAY_US + 3]) == [DAY_US - 5, DAY_US - 4, DAY_US + 3]
+
+
 def test_one_date_on_both_sides_of_midnight_is_two_days() -> None:
     day = 730_000 * DAY_US
     assert unwrap_midnight([day + DAY_US - 5, day + 3]) == [day + DAY_US - 5, day + DAY_US + 3]

@@ -108,6 +108,13 @@ def test_a_qform_that_is_not_a_number_leaves_the_place_to_the_sform(
     refused(write(volume, patch={"qoffset_x": np.nan, "sform_code": 0}), "E-GEOM-06")
 
 
+def test_a_negative_voxel_size_of_the_qform_is_no_flip(write: Write, volume: np.ndarray) -> None:
+    """nibabel reads it as positive, ITK turns the axis: left may be right."""
+    sizes = {"pixdim": [1, -1, 2, 5, 0, 0, 0, 0]}
+    np.testing.assert_array_equal(read_image(write(volume, patch=sizes)).affine, read_image(write(volume)).affine)
+    refused(write(volume, patch=sizes, codes=(0, 1)), "E-GEOM-06")
+
+
 @pytest.mark.parametrize(("shift", "said"), [(1e-5, ""), (5e-4, ""), (0.01, "E-GEOM-10"), (0.4, "E-GEOM-10")])
 def test_sform_and_qform_a_rounding_apart_are_one(
     write: Write, volume: np.ndarray, caplog: pytest.LogCaptureFixture, shift: float, said: str

@@ -133,3 +133,13 @@ def test_outside_a_ct_and_a_series_is_air() -> None:
     for key in ("ctp", "ct"):
         found = out[key][-1, :, 0, 0].tolist()
         assert found == pytest.approx([*range(8), *[-1024] * 8], abs=1e-3)
+
+
+@pytest.mark.parametrize("key", ["flair", "ctp"])
+def test_an_image_reaches_to_the_edge_of_its_outermost_voxels(key: str) -> None:
+    """The first slice of the reference lies 0.4 voxel below the middle of the first of the image, which holds 3."""
+    data = {"dwi": image((8, 8, 6), 1.0), key: image((8, 8, 4), 1.0, (0, 0, 1.4))}
+    data[key][:] = 3
+    out = ResampleLiked(list(data), allow=True)(data)[key]
+    assert out[0, 4, 4, 1:5].tolist() == pytest.approx([3, 3, 3, 3], abs=1e-3)
+    assert (out[0, 4, 4, [0, 5]] == (-1024 if key == "ctp" else 0)).all()
