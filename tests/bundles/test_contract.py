@@ -89,8 +89,11 @@ def test_training_and_prediction_prepare_a_case_alike(folder: Path) -> None:
 
 @of_every_bundle
 def test_a_resumed_training_compares_the_preparation_and_the_precision(folder: Path) -> None:
-    compared = config(folder, "train.json")["train"].get("checkpoints", {}).get("describe")
+    train = config(folder, "train.json")["train"]
+    compared = train.get("checkpoints", {}).get("describe")
     assert compared is None or (compared["preparation"] == "@prepared" and {"speed", "bf16"} & set(compared))
+    batches = "$len(@train#dataloader) * @max_epochs"  # "auto" depends on the steps of all epochs
+    assert train.get("speed", {}).get("batches", batches) == batches
 
 
 @of_every_bundle
