@@ -105,7 +105,7 @@ def make_plan(
 
     Args:
         data_list, dataset_dir: by default a list made from the data folder, which is that of the bundle's config.
-        folds: of a list to be made (by default its layout's); with a list it must be the list's own.
+        folds: of a list to be made (by default the config's or its layout's); with a list it must be the list's own.
     """
     from monai_isles.data.entries import load_entries
     from monai_isles.training.run_options import judge_settings
@@ -114,7 +114,8 @@ def make_plan(
     config = source.config("train")
     judge_settings(config, Bundle(source.root).config("train").get(), "--set ")
     root = data_folder(config, dataset_dir)
-    content = find_data_list(root, data_list, folds=folds)
+    own = {key: config.get_parsed_content(f"cases#{key}") for key in ("target", "folds") if f"cases#{key}" in config}
+    content = find_data_list(root, data_list, **own | ({"folds": folds} if folds else {}))
     _folds(content, folds, protocol)
     modalities = tuple(config["modalities"])
     left = [Finding(**item) for item in content.get("left_out", [])] if data_list is None else []

@@ -64,9 +64,9 @@ def r2_identity(pred_ml: Volumes, ref_ml: Volumes) -> float:
     0.7857142857142857
     """
     pred, ref = paired_volumes(pred_ml, ref_ml)
-    # without spread the reference explains nothing, and the quotient does not exist
-    spread = float(((ref - ref.mean()) ** 2).sum()) if ref.size > 1 else 0.0
-    return math.nan if spread == 0 else 1.0 - float(((ref - pred) ** 2).sum()) / spread
+    if ref.size < 2 or not np.ptp(ref):  # the sum of squares below is not exactly 0 where the mean is rounded
+        return math.nan
+    return 1.0 - float(((ref - pred) ** 2).sum()) / float(((ref - ref.mean()) ** 2).sum())
 
 
 def r2_pearson(pred_ml: Volumes, ref_ml: Volumes) -> float:

@@ -195,9 +195,7 @@ class StrokeFCN(nn.Module):
 
     def __init__(self, in_channels: int = 4, out_channels: int = 2, base_channels: int = 64) -> None:
         super().__init__()
-        if min(in_channels, out_channels) < 1 or base_channels < 2:
-            result = f"channels {in_channels}, {out_channels}, {base_channels}"
-            raise refused("E-NET-42", where="StrokeFCN", found=result)
+        require_sizes("E-NET-42", self, channels=in_channels, classes=out_channels, half_width=base_channels // 2)
         widths = [base_channels * times for times, _ in _VGG16]
         ins = [in_channels, *widths[:-1]]
         self.stages = nn.ModuleList(

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from monai_isles.errors import refused
-from monai_isles.networks.blocks import LoneBatchNorm2d
+from monai_isles.networks.blocks import LoneBatchNorm2d, require_sizes
 from monai_isles.networks.pretrained import load_pretrained
 
 DEPTHS = {"resnet50": (3, 4, 6, 3), "resnet101": (3, 4, 23, 3)}
@@ -208,8 +208,7 @@ class PSPNet(nn.Module):
         dropout: float = 0.1,
     ) -> None:
         super().__init__()
-        if min(in_channels, out_channels) < 1:
-            raise refused("E-NET-25", where="PSPNet", found=f"channels {in_channels} in, {out_channels} out")
+        require_sizes("E-NET-25", self, channels=in_channels, classes=out_channels)
         norm, mix = LoneBatchNorm2d(in_channels), nn.Conv2d(in_channels, 3, kernel_size=1, bias=False)
         self.initializer = nn.Sequential(OrderedDict(norm=norm, conv=mix))
         self.backbone = DilatedResNet(backbone, base_channels, stem=stem, dilate_first=dilate_first)
@@ -234,10 +233,8 @@ class PSPNet(nn.Module):
 
         Source: Abulnaga 2018, section 4.3: new layers first, then all.
         """
-        names = set(self.pretrained)
-        for name, parameter in self.named_parameters():
-            if name in names:
-                parameter.requires_grad_(not frozen)
+        for name in self.pretrained:
+            self.get_parameter(name).requires_grad_(not frozen)
         self.frozen = frozen
         self.train(self.training)
 

@@ -16,6 +16,7 @@ from monai_isles.crossval.search import search_folder
 from monai_isles.data.datalist import read_datalist
 from monai_isles.errors import refused
 from monai_isles.evaluation.compare import TESTED
+from monai_isles.evaluation.pairs import on_reference_grid
 from monai_isles.export.challenge import challenge_names, export_challenge
 from monai_isles.io.read import read_image
 from monai_isles.papers.study import RULE, PaperRow, Request, Study, chosen_rows, rule_rows, train_row
@@ -170,7 +171,8 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
             probability, reference = value.read(case)
             choice = result.tables[0].choices[cast(int, case.fold)]
             mask = binarise(probability, choice.threshold, choice.min_size_vox)
-            images = {modality: read_image(files[case.name], kind=modality).data}
+            image = on_reference_grid(read_image(files[case.name], kind=modality), reference, case, kind=modality)
+            images = {modality: image.data}
             view = CaseView(case.name, images, reference.spacing_mm, None, None, mask, reference.data > 0)
             shown[case.name][result.row.name] = view
     return [shown[name] for name in chosen]

@@ -19,9 +19,10 @@ from monai_isles.crossval.plan import DATA_LIST, SPLIT, TEST, Plan, data_folder,
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
 from monai_isles.errors import refused
+from monai_isles.evaluation.pairs import on_reference_grid
 from monai_isles.inference.outputs import stage_numbers
 from monai_isles.io.publish import publish_text
-from monai_isles.io.read import read_image, require_same_grid
+from monai_isles.io.read import read_image
 from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.io.runs import read_record
 from monai_isles.metrics.image import image_quality
@@ -133,10 +134,10 @@ def _volumes(predictions: OutOfFold, cases: Sequence[Case]) -> Iterator[Volumes]
     """Yield case, pseudo-DWI, scaled true DWI and lesion, all ``(H, W, D)`` on one grid."""
     files = predictions.files("dwi")
     for case in progress(cases, "comparing pseudo-DWI"):
-        dwi = read_image(files[case.name], kind="dwi", where=case.name)
         lesion = read_image(cast("Path", case.label), kind="label", where=case.name, label_values=case.label_values)
-        pseudo = read_image(predictions.path(case).with_name("pseudo_dwi.nii.gz"), where=case.name)
-        require_same_grid({"true DWI": dwi, "pseudo-DWI": pseudo, "reference": lesion}, case=case.name)
+        dwi = on_reference_grid(read_image(files[case.name], kind="dwi", where=case.name), lesion, case, kind="dwi")
+        path = predictions.path(case).with_name("pseudo_dwi.nii.gz")
+        pseudo = on_reference_grid(read_image(path, where=case.name), lesion, case, kind="pseudo-DWI")
         scaled = scaled_dwi(torch.from_numpy(np.ascontiguousarray(dwi.data)), where=case.name).numpy()
         yield case, pseudo.data, scaled, lesion.data > 0
 
@@ -229,8 +230,9 @@ def comparison_panels(results: Mapping[str, Scored], leader: str, count: int, *,
         for name, (mask, dice) in lesions.items():
             below = image
             if pseudo:
-                path = results[name][0].path(case).with_name("pseudo_dwi.nii.gz")
-                below = read_image(path, where=case.name).data[..., level]
+                path, (_, grid) = results[name][0].path(case), results[name][0].read(case)
+                made = read_image(path.with_name("pseudo_dwi.nii.gz"), where=case.name)
+                below = on_reference_grid(made, grid, case, kind="pseudo-DWI").data[..., level]
                 plain.append((name, below, {}))
             drawn.append((f"{name}: Dice {dice:.2f}", below, {"truth": truth, "segmentation": mask}))
         panels += [plain, drawn] if pseudo else [drawn[1:]]

@@ -11,6 +11,7 @@ from matplotlib.colors import to_rgb
 
 from monai_isles.case import Case
 from monai_isles.errors import refused
+from monai_isles.evaluation.pairs import on_reference_grid
 from monai_isles.io.read import read_image
 from monai_isles.metrics.volume import STRATA, size_stratum
 from monai_isles.postprocessing.components import binarise
@@ -147,8 +148,8 @@ def ranked_slices(
             dice[name] = next(float(line["dsc"]) for line in lines if line["case"] == case.name)
         truth = reference.data > 0  # the same for every method
         level = int(np.argmax(truth.sum((0, 1))))
-        image = read_image(files[case.name], kind=modality, where=case.name).data[..., level]
-        yield case, level, image, truth[..., level], {k: (masks[k][..., level], dice[k]) for k in masks}
+        image = on_reference_grid(read_image(files[case.name], kind=modality), reference, case, kind=modality).data
+        yield case, level, image[..., level], truth[..., level], {k: (masks[k][..., level], dice[k]) for k in masks}
 
 
 def lesion_slices(results: Mapping[str, Scored], count: int) -> list[Drawn]:

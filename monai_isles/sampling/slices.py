@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from monai.transforms import Randomizable
+from monai.transforms import Randomizable, Transform
 from torch import Tensor
 
 from monai_isles.errors import refused
@@ -124,12 +124,9 @@ def _stack(items: Sequence[Tensor]) -> Tensor:
 
 
 def _settings(move: object) -> str:
-    """Return the settings of an augmentation, without memory addresses."""
-    parts = [_settings(item) for item in getattr(move, "transforms", ())]
-    plain = {
-        name: value
-        for name, value in sorted(vars(move).items())
-        if isinstance(value, (int, float, str, tuple)) and not name.startswith("_")
-        if name not in ("order", "transforms")
-    }
-    return f"{type(move).__name__}({', '.join([*parts, *(f'{k}={v}' for k, v in plain.items())])})"
+    """Return the settings of an augmentation and of the transforms inside it, without memory addresses."""
+    own = {name: value for name, value in sorted(vars(move).items()) if name not in ("order", "transforms", "drawn")}
+    inside = [*getattr(move, "transforms", ()), *(value for value in own.values() if isinstance(value, Transform))]
+    kinds = (int, float, str, tuple, dict)  # lists hold what was drawn
+    plain = [f"{k}={v}" for k, v in own.items() if isinstance(v, kinds) and not k.startswith("_")]
+    return f"{type(move).__name__}({', '.join([*map(_settings, inside), *plain])})"

@@ -31,6 +31,7 @@ from monai_isles.training.schedules import ran_in, read_metric, sign_of
 
 log = logging.getLogger(__name__)
 _KEPT = 2  # the last may be damaged
+_ADDED = ("metric", "preparation", "bf16")  # checkpoints written before these were compared can be resumed
 EXIT_TERMINATED = 143
 
 
@@ -109,8 +110,8 @@ class Checkpoints:
         network: its state dict goes to ``model.pt`` when the metric is the best so far by more than ``min_delta``.
         evaluator, metric, mode: as of ``EarlyStop``; without an engine the last epoch's weights are kept.
         objects: what else has a state: the optimiser, the early stop, the curves.
-        describe: named objects whose ``repr`` states the settings; a resume with others is refused, but for one with
-            ``auto``, which the machine chose.
+        describe: named objects whose ``repr`` states the settings; a resume with others or another ``metric`` is
+            refused, but for one with ``auto``, which the machine chose.
         writes: False in all processes but the first, which reads for all of them: the others need no access to
             ``folder``.
         force: continue although the settings differ from the checkpoint's, and log the difference; the new ones hold.
@@ -145,7 +146,7 @@ class Checkpoints:
     ) -> None:
         self.folder, self.network, self.evaluator, self.metric = Path(folder), network, evaluator, metric
         self.objects = {"network": network, **objects}
-        self.settings = {name: " ".join(repr(thing).split()) for name, thing in describe.items()}
+        self.settings = {name: " ".join(repr(thing).split()) for name, thing in {**describe, "metric": metric}.items()}
         self.loaders = tuple(describe.values())
         self.of_the_machine = {name for name, thing in describe.items() if getattr(thing, "auto", False)}
         self.initial_weights = Path(initial_weights) if initial_weights else None
@@ -246,6 +247,7 @@ class Checkpoints:
         return None, self.folder
 
     def _require_same_settings(self, saved: Mapping[str, str], path: Path) -> None:
+        saved = {name: self.settings[name] for name in _ADDED if name in self.settings} | dict(saved)
         changed = [name for name in {**saved, **self.settings} if saved.get(name) != self.settings.get(name)]
         if not changed:
             return

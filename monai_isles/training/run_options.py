@@ -84,7 +84,8 @@ def judge_settings(config: ConfigParser, first: Mapping[str, Any], option: str =
         first: the bundle's own config by id. option: what stands before a name that the user gave.
     Raises: ``E-TRAIN-22``, ``E-RUN-20`` for a GPU that is not there.
     """
-    text = json.dumps(config.get(), default=str)
+    judge = str(config.get("train#checkpoints#evaluator", "")).strip("@").partition("#")[0]
+    text = json.dumps(config.get(judge) if judge else None, default=str)  # its metrics alone can choose the epoch
     for name, default in first.items():
         value = config.get(name)
         if name in _METRICS and f'"{value}": {{' not in text:

@@ -19,7 +19,7 @@ from monai.transforms import Compose, RandomizableTrait, Transform
 from torch import Tensor
 
 from monai_isles import __version__
-from monai_isles.errors import refused
+from monai_isles.errors import IslesError, refused
 from monai_isles.io.cache import Cache
 from monai_isles.io.clock import sidecar_sha256
 from monai_isles.io.findings import Finding, collect_remarks, tell
@@ -102,6 +102,12 @@ class KeptPreparation(Transform):
         self.transform = transform
         self.cache = None if cache_dir is None else Cache(cache_dir, limit_gb=cache_gb)
         self.settings = None if self.cache is None else settings_key(transform)
+
+    def __repr__(self) -> str:
+        try:
+            return f"KeptPreparation({json.dumps(describe(self.transform), sort_keys=True)})"
+        except IslesError:  # a transform that cannot be described, which no cache takes
+            return "KeptPreparation"
 
     @property
     def transforms(self) -> tuple:

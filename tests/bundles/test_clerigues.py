@@ -119,6 +119,13 @@ def test_the_letter_is_an_overlay_of_what_differs_by_default() -> None:
     assert Bundle(BUNDLE, ("letter.json",)).config("inference")["normalise_over"] == "volume"
 
 
+@pytest.mark.parametrize(("metric", "mode"), [("val_l1_error", "min"), ("val_loss", "min"), ("val_accuracy", "max")])
+def test_the_epoch_of_the_best_value_is_kept_whatever_metric_stops(metric: str, mode: str) -> None:
+    config = Bundle(BUNDLE, settings={"stop_metric": metric}).config("train")
+    assert config.get_parsed_content("mode") == mode
+    assert {config[f"train#{part}#mode"] for part in ("early_stop", "checkpoints")} == {"@mode"}
+
+
 def test_a_missing_data_folder_is_refused_before_any_work(server: Forks, tmp_path: Path) -> None:
     done = server.bundle_run(
         "training", "--config_file", "bundles/clerigues/train.json", "--output_dir", str(tmp_path / "run"),

@@ -88,6 +88,15 @@ def test_training_and_prediction_prepare_a_case_alike(folder: Path) -> None:
 
 
 @of_every_bundle
+def test_a_resumed_training_compares_the_preparation_and_the_precision(folder: Path) -> None:
+    train = config(folder, "train.json")["train"]
+    compared = train.get("checkpoints", {}).get("describe")
+    assert compared is None or (compared["preparation"] == "@prepared" and {"speed", "bf16"} & set(compared))
+    batches = "$len(@train#dataloader) * @max_epochs"  # "auto" depends on the steps of all epochs
+    assert train.get("speed", {}).get("batches", batches) == batches
+
+
+@of_every_bundle
 def test_overlays_and_rows_have_a_place(folder: Path) -> None:
     known = config(folder, "train.json").keys() | config(folder, "inference.json").keys()
     overlays = [path.name for path in folder.glob("*.json") if path.name not in FILES]

@@ -35,6 +35,16 @@ def test_checksum_card_and_network_agree(bundle: Bundle, tmp_path: Path) -> None
     assert predictor.settings["calibration_sha256"]
 
 
+@of_each
+def test_the_metadata_states_the_images_of_these_weights_and_what_they_are_normalised_over(bundle: Bundle) -> None:
+    config, metadata = bundle.config("inference"), bundle.metadata
+    assert set(config["modalities"]) <= set(metadata["modalities"])
+    upper = metadata["image_classes"].upper()
+    assert all(key.upper() in upper for key in config["modalities"] if key != "ctp"), metadata["image_classes"]
+    if config.get("normalise_over", "") == "foreground":
+        assert "z-scored over the brain" in metadata["image_classes"]
+
+
 def test_the_systems_of_the_papers_and_the_baseline_have_weights() -> None:
     assert {"abulnaga", "clerigues", "clerigues_mri", "unet", "wang"} <= {bundle.name for bundle in SHIPPED}
 

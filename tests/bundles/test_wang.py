@@ -120,6 +120,13 @@ def test_every_row_builds_and_gets_gradients_wherever_it_learns(name: str) -> No
     assert not silent
 
 
+@pytest.mark.parametrize("use", ["train", "inference"])
+def test_the_row_cta_takes_as_many_frames_as_the_config_asks_for(use: str) -> None:
+    config = Bundle(BUNDLE, ("small.json", "table5_cta"), {"frames": 8}).config(use)
+    config.update({"cases": {}, "device": {"_target_": "monai_isles.training.pick_device", "name": "cpu"}})
+    assert config.get_parsed_content("network").eval()(torch.zeros(1, 8, 32, 32)).shape == (1, 2, 32, 32)
+
+
 def test_the_rows_are_those_of_the_five_tables() -> None:
     counts = [sum(name.startswith(f"table{number}_") for name in ROWS) for number in range(1, 6)]
     assert counts == [7, 5, 7, 6, 8]

@@ -50,7 +50,7 @@ def test_scikit_learn_and_scipy_agree_on_random_volumes() -> None:
 def test_agreement_is_undefined_where_nothing_varies() -> None:
     assert math.isnan(r2_identity([3.0], [3.0])) and math.isnan(r2_pearson([3.0], [3.0]))
     assert math.isnan(r2_identity([1.0, 2.0], [5.0, 5.0])) and math.isnan(r2_pearson([1.0, 1.0], [4.0, 5.0]))
-    assert math.isnan(r2_identity([], []))
+    assert math.isnan(r2_identity([], [])) and math.isnan(r2_identity([0.1, 0.2, 0.3], [0.7, 0.7, 0.7]))
 
 
 def test_lists_of_different_length_are_refused() -> None:

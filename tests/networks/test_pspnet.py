@@ -94,5 +94,5 @@ def test_the_network_survives_torchscript() -> None:
 
 
 def test_impossible_channels_are_refused() -> None:
-    with pytest.raises(IslesError, match="E-NET-25.*\n.*PSPNet\n.*channels 0 in, 2 out"):
+    with pytest.raises(IslesError, match="E-NET-25.*\n.*PSPNet\n.*channels 0, classes 2"):
         PSPNet(0)

@@ -14,7 +14,7 @@ import pytest
 
 from monai_isles.bundle import Bundle
 from monai_isles.crossval import ensemble
-from monai_isles.crossval.plan import Plan
+from monai_isles.crossval.plan import Plan, make_plan
 from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
 from monai_isles.io.payload import sha256_of
@@ -126,6 +126,13 @@ def test_each_row_is_an_overlay_that_changes_what_the_paper_names(task: str, ove
         "balanced": [False, 2.0, True, "axial"],
         "proposed": [True, 2.0, True, "axial"],
     }
+
+
+def test_target_and_number_of_folds_of_the_config_are_those_of_a_list_that_is_made(scans: dict[str, Path]) -> None:
+    bundle = Bundle(BUNDLE, ("spes.json",), {"target": "core", "fold_count": 2})
+    plan, content = make_plan(bundle, dataset_dir=scans["spes"])
+    assert (content["target"], plan.folds) == ("core", (0, 1))
+    assert make_plan(bundle, dataset_dir=scans["spes"], folds=4)[0].folds == (0, 1, 2, 3)
 
 
 def test_settings_that_the_rows_differ_in_cannot_be_set_for_all() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import shutil
 from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,6 +18,7 @@ from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import find_references
 from monai_isles.io import publish_json
 from monai_isles.papers.by_split import pseudo_dwi_scores, pseudo_dwi_slices
+from monai_isles.papers.figures import ranked_slices
 from monai_isles.papers.study import mean_and_sd
 
 OFFSET = {"case_1": 0.1, "case_2": 0.01, "case_3": 0.3}
@@ -66,6 +69,28 @@ def test_a_pseudo_dwi_on_another_grid_is_refused(found: OutOfFold) -> None:
     nibabel.save(nibabel.Nifti1Image(np.asarray(image.dataobj)[:-1], image.affine), path)
     with pytest.raises(IslesError, match="E-GEOM"):
         pseudo_dwi_scores(replace(found, cases=found.cases[:1]))
+
+
+def test_images_of_a_case_that_is_resampled_are_laid_on_the_grid_of_its_mask(found: OutOfFold, tmp_path: Path) -> None:
+    data = shutil.copytree(found.plan.dataset_dir, tmp_path / "data")
+    content = json.loads((tmp_path / "data_list.json").read_text())
+    for entry in content["training"]:  # two slices more below, one above
+        image = nibabel.load(data / entry["dwi"])
+        affine = image.affine @ np.array([[1, 0, 0, 0], [0, 1, 0, 0], [0, 0, 1, -2], [0, 0, 0, 1]])
+        wider = np.pad(np.asarray(image.dataobj), ((0, 0), (0, 0), (2, 1)))
+        nibabel.save(nibabel.Nifti1Image(wider, affine), data / entry["dwi"])
+        entry["resample"] = True
+    publish_json(tmp_path / "data_list.json", content)
+    plan = SimpleNamespace(dataset_dir=str(data), cases={0: [], 1: []})
+    moved = replace(found, plan=plan, cases=[replace(case, resample=True) for case in found.cases])
+    scores, before = pseudo_dwi_scores(moved), pseudo_dwi_scores(found)
+    assert all(scores[name] == pytest.approx(before[name], abs=1e-3) for name in OFFSET)
+    for case in found.cases:
+        image = nibabel.load(found.path(case).with_name("pseudo_dwi.nii.gz"))
+        nibabel.save(nibabel.Nifti1Image(np.zeros(image.shape, np.float32), image.affine), found.path(case))
+    lines = [{"case": case.name, "lesion_ml_ref": 3.0, "dsc": 0.5} for case in found.cases]
+    (plain,), (laid,) = (list(ranked_slices({"a": (one, lines)}, "a", 1, "dwi")) for one in (found, moved))
+    np.testing.assert_allclose(laid[2], plain[2], atol=0.01)
 
 
 def test_the_spread_leaves_out_what_is_undefined() -> None:

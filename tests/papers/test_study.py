@@ -59,6 +59,12 @@ def test_a_setting_that_the_rows_differ_in_is_refused(key: str) -> None:
         Study(WANG, settings={"max_epochs": 1, key: 1})
 
 
+@pytest.mark.parametrize("key", ["gamma", "loss#gamma", "spatial_dims"])
+def test_one_loss_for_both_columns_of_abulnaga_is_refused(key: str) -> None:
+    with pytest.raises(IslesError, match="E-REPR-01: the rows of the table decide this setting"):
+        Study(BUNDLES / "abulnaga", settings={"base_channels": 8, key: 2})
+
+
 def test_scans_without_dwi_are_refused_for_the_rows_that_need_it_only() -> None:
     study, cases = Study(WANG), [{"case": "a", "dwi": "a.nii"}, {"case": "b"}]
     plain = chosen_rows(WANG, ["table3", "table5"], ["slnet", "cta", "fo"])

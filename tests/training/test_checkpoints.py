@@ -10,11 +10,13 @@ from types import SimpleNamespace
 import pytest
 import torch
 from ignite.engine import Events
+from monai.transforms import SpatialPad
 
 from monai_isles.errors import IslesError
 from monai_isles.io import load_state
 from monai_isles.io.weights import publish_state
 from monai_isles.training import Checkpoints, WeightAverage, training_speed
+from monai_isles.transforms.case_cache import KeptPreparation
 
 Build = Callable[..., SimpleNamespace]
 
@@ -78,6 +80,27 @@ def test_a_resume_with_another_setting_is_refused_and_shows_the_difference(small
     run = small_run(epochs=4, lr=0.5)
     with pytest.raises(IslesError, match=r"E-TRAIN-01.*\n.*\n.*optimizer was .*1\.0.*is .*0\.5"):
         run.checkpoints.resume(run.trainer)
+
+
+def test_a_resume_with_another_metric_or_preparation_is_refused_but_not_of_a_checkpoint_that_states_none(
+    small_run: Build,
+) -> None:
+    def begin(size: int) -> SimpleNamespace:
+        return small_run(epochs=4, preparation=KeptPreparation(SpatialPad((size, 9))))
+
+    interrupt(begin(8), epoch=1)
+    wider, other = begin(9), begin(8)
+    with pytest.raises(IslesError, match=r"E-TRAIN-01(?s:.*)preparation was .*\[8, 9\].*, is .*\[9, 9\]"):
+        wider.checkpoints.resume(wider.trainer)
+    wider.checkpoints._held.__exit__()
+    other.checkpoints.settings["metric"] = "val_loss"
+    with pytest.raises(IslesError, match=r"E-TRAIN-01(?s:.*)metric was .*val_l1_error.*, is .*val_loss"):
+        other.checkpoints.resume(other.trainer)
+    other.checkpoints._held.__exit__()
+    saved, run = other.folder / "checkpoint-0001.pt", begin(9)
+    state = load_state(saved)
+    publish_state(saved, {**state, "settings": {k: state["settings"][k] for k in ("optimizer", "patches")}})
+    assert run.checkpoints.resume(run.trainer) == 1
 
 
 def test_a_run_begun_on_two_gpus_in_16_bits_goes_on_alone_in_32(small_run: Build) -> None:

@@ -34,7 +34,8 @@ def run_with(monkeypatch: pytest.MonkeyPatch, *options: str, files: str = str(UN
     (["--modalities", "ct"], r"--modalities\n  found 'ct'\n(?s:.*)cbf"),
     (["--maps", "[-1]"], r"--maps\n  found \[-1\]\n  fix   give a list in quotes and brackets(?s:.*)cbv"),
     (["--widths", "[8, 0]"], r"--widths\n  found \[8, 0\]\n(?s:.*)256"),
-    (["--metric", "a"], r"--metric\n  found 'a'\n  fix   give one of val_dsc, val_loss"),
+    (["--metric", "a"], r"--metric\n  found 'a'\n  fix   give one of val_dsc$"),
+    (["--metric", "val_loss"], r"--metric\n  found 'val_loss'\n  fix   give one of val_dsc$"),
     (["--loss", "dice"], r"--loss\n  found 'dice'\n  fix   give one argument of it: "),
     (["--device", "auto"], r"--device\n  found 'auto'\n  fix   give one argument of it: --device#name VALUE"),
     (["--strict", "false"], r"--strict\n  found 'false'\n  fix   give True or False"),
@@ -71,7 +72,9 @@ def test_a_grid_needs_two_sizes(monkeypatch: pytest.MonkeyPatch, grid: str) -> N
 def test_values_that_fit_and_expressions_are_taken(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     fitting = "--max_epochs 2.0 --lr 1 --held_out [1,2] --fold all --strict --min_delta=1e-3 --bf16 true"
     nested = "--device cpu --optimizer#lr 0.1 --batch-size $2*2 --seed @fold --tracking mlflow --run_name x"
-    run_with(monkeypatch, *fitting.split(), *nested.split(), "--metric", "val_loss")
+    run_with(monkeypatch, *fitting.split(), *nested.split(), "--metric", "val_dsc")
+    pretrain = repr([str(UNET.with_name("abulnaga") / name) for name in ("train.json", "pretrain.json")])
+    run_with(monkeypatch, "--metric", "val_loss", files=pretrain)
     run_with(monkeypatch, "--step", "16", files=str(UNET.with_name("clerigues") / "inference.json"))
     (tmp_path / "more.json").write_text('{"seed": "five"}')  # as crossval writes its settings
     with pytest.raises(IslesError, match=r"E-TRAIN-22(?s:.*)--seed\n  found 'five'"):
