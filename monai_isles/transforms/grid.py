@@ -4,13 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, ResampleToMatch
+from monai.transforms import BorderPad, MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.case import RESAMPLE
@@ -91,7 +91,9 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
     move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
     outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
-    moved = torch.as_tensor(move(image - outside, reference)).as_subclass(Tensor) + outside
+    # Along an axis of one voxel torch reads that voxel at every place.
+    image = cast(MetaTensor, BorderPad([int(size == 1) for size in image.shape[1:]])(image - outside))
+    moved = torch.as_tensor(move(image, reference)).as_subclass(Tensor) + outside
     if key in MEASURED_MAPS:
         measured = MetaTensor((image.as_tensor() != 0).float(), affine=image.affine)
         share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)

@@ -133,3 +133,14 @@ def test_outside_a_ct_and_a_series_is_air() -> None:
     for key in ("ctp", "ct"):
         found = out[key][-1, :, 0, 0].tolist()
         assert found == pytest.approx([*range(8), *[-1024] * 8], abs=1e-3)
+
+
+def test_one_slice_stays_one_slice() -> None:
+    """A map of the third of five slices: torch reads the only voxel of an axis at every place."""
+    place = np.diag([1.0, 1.0, 10.0, 1.0])
+    place[2, 3] = 20.0
+    data = {key: MetaTensor(torch.full((1, 4, 4, 1), 1.0), affine=place) for key in ("cbf", "label")}
+    data["ct"] = MetaTensor(torch.zeros(1, 4, 4, 5), affine=np.diag([1.0, 1.0, 10.0, 1.0]))
+    out = ResampleLiked(["ct", "cbf", "label"], allow=True)(data)
+    for key in ("cbf", "label"):
+        assert out[key][0, 2, 2].tolist() == [0, 0, 1, 0, 0]
