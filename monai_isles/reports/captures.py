@@ -84,7 +84,8 @@ def _lines(case: CaseView) -> Iterator[_Line]:
     if rows := perfusion_table(result):
         yield from (gap, _Line("Definitions", size=11))
         yield from (_Line(f"{text}   ({meaning})", label) for label, text, meaning in rows)
-    if remarks := [str(item["text"]) for item in result.get("quality") or ()]:
+    remarks = [str(line).replace(f"{case.name}: ", "") for line in result.get("remarks") or ()]
+    if remarks := [*remarks, *(str(item["text"]) for item in result.get("quality") or ())]:
         yield from (gap, _Line("Remarks", size=11))
         yield from (_Line(f"- {remark}") for remark in remarks)
     yield from (gap, _Line("Made by", size=11))
