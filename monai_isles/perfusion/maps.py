@@ -340,7 +340,7 @@ def perfusion_record(
 ) -> dict[str, Any]:
     """Return what ``perfusion.json`` holds: plain numbers, lists and text.
 
-    Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 on the grid of the maps.
+    Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 in RAS+, not as a file runs.
     """
     brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
     motion = prepared.motion
