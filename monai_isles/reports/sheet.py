@@ -47,7 +47,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
     else:
         flag = WORDS["flags"].get(emptiness(case.lesion, case.truth), "")
     unmeasured = case.uncertainty is None and case.probability is not None
-    notes = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}
+    notes, by_ct = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}, {"ct", "ctp"} & {*case.images, *read}
     return SimpleNamespace(
         name=case.name,
         anchor=anchor,
@@ -58,7 +58,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
         facts=_facts(result),
         flag=flag,
         pictures=_pictures(case, most_slices),
-        target="ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion",
+        target=WORDS["targets"].get(str(result.get("target")), "ischemic core" if by_ct else "lesion"),
         notes=[WORDS["notes"][name] for name, holds in notes.items() if holds],
         mirrored=drawn,
         stage=stage,
