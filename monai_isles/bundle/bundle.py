@@ -348,7 +348,7 @@ def _unpack_and_judge(path: Path, aside: Path) -> tuple[Path, list[Finding]]:
     """Return the folder of an archive's bundle, its root or the only folder in it, and findings under its name."""
     place = aside / path.stem
     unpack_zip(path, place)
-    inside = list(place.iterdir())
+    inside = [part for part in place.iterdir() if part.name != "__MACOSX"]  # what macOS adds to a zip
     root = inside[0] if len(inside) == 1 and inside[0].is_dir() and inside[0].name != "configs" else place
     return root, [replace(item, where=item.where.replace(str(root), str(path))) for item in _judge_all(Bundle(root))]
 

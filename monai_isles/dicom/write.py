@@ -91,9 +91,9 @@ def _require_known(masks: Mapping[str, np.ndarray], where: str) -> None:
 
 def _describe_segment(number: int, name: str, by: Algorithm, series: str) -> SegmentDescription:
     segment = SEGMENTS[name]
-    code, meaning = segment["type"]
+    code, meaning = SEGMENTS[by.parameters.get("target", name)]["type"]  # what a rule marks, in place of a network
     rule = Code("THRESHOLD", SCHEME, "Thresholds of perfusion maps")
-    family = codes.cid7162.ArtificialIntelligence if segment["network"] else rule
+    family = codes.cid7162.ArtificialIntelligence if "weights_sha256" in by.parameters else rule
     return SegmentDescription(
         segment_number=number,
         segment_label=segment["label"],

@@ -22,6 +22,7 @@ from monai_isles.io.findings import refuse
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import folder_aside
 from monai_isles.io.weights import load_state, publish_state
+from monai_isles.modalities import MODALITIES
 
 REQUIRED = (
     "schema", "version", "changelog", "monai_version", "pytorch_version", "numpy_version",
@@ -235,7 +236,7 @@ def export_bundle(
             laid = overlays if weights is not None else bundle.with_shipped_settings.overlays
             write_layout(source, folder, chosen, laid, settings)
             (aside / "empty.pt").unlink(missing_ok=True)
-            complete = _stated_channels(complete_metadata(metadata, sha256_of(folder / WEIGHTS)), folder)
+            complete = _stated_inputs(complete_metadata(metadata, sha256_of(folder / WEIGHTS)), folder)
             network = load_network(Bundle(folder), state)
             inference = json.loads(Bundle(folder).file(INFERENCE).read_text(encoding="utf-8"))
             told = {"metadata": complete, "inference": inference}
@@ -257,14 +258,17 @@ def export_bundle(
     return exported
 
 
-def _stated_channels(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
-    """Return the metadata with the ``channels`` of the config, which an overlay may have changed."""
-    config = Bundle(folder).config("inference")
-    if "channels" not in config:
-        return metadata
-    names, formats = config.get_parsed_content("channels"), deepcopy(metadata["network_data_format"])
-    formats["inputs"]["image"] |= {"num_channels": len(names), "channel_def": {str(n): k for n, k in enumerate(names)}}
-    return {**metadata, "network_data_format": formats}
+def _stated_inputs(metadata: dict[str, Any], folder: Path) -> dict[str, Any]:
+    """Return the metadata with ``modalities`` and ``channels`` of the config, which an overlay may have changed."""
+    config, known = Bundle(folder).config("inference"), metadata.get("modalities", {})
+    inputs = {
+        key: known.get(key) or {"name": (m := MODALITIES[key]).name, "unit": m.unit} for key in config["modalities"]
+    }
+    formats = deepcopy(metadata["network_data_format"])
+    if "channels" in config:
+        names = dict(enumerate(config.get_parsed_content("channels")))
+        formats["inputs"]["image"] |= {"num_channels": len(names), "channel_def": {str(n): k for n, k in names.items()}}
+    return {**metadata, "modalities": inputs, "network_data_format": formats}
 
 
 def _require_complete(bundle: Bundle, weights: Path) -> None:

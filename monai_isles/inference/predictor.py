@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -224,6 +224,8 @@ def load_predictor(
     bundle = Bundle.open(bundle)
     parser = (bundle if weights else bundle.with_shipped_settings).config("inference")
     paths_of_config = {"bundle_root": verbatim(bundle.root), "output_dir": verbatim(out), "dataset_dir": None}
+    # Interval and confidence were fitted on masks of the bundle's own rule.
+    moved = any(parser.get(name) != value for name, value in changes.items() if name in PAIR)
     parser.update(paths_of_config | dict(changes))
     if device != "auto":
         parser["device"]["name"] = device
@@ -236,6 +238,7 @@ def load_predictor(
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     several: Sequence[Path | None] = paths or [None]
     fitted = parser.get_parsed_content("calibration") if "calibration" in parser else None
+    calibration = UNCALIBRATED if fitted is None else Calibration.read(fitted)
     own = parser["settings"] if "settings" in parser else []  # ids of this bundle that affect a result
     # A size in voxels, as of ``--min-size``, replaces the one in ml.
     used = [name for name in SETTINGS if name != "min_cluster_ml" or parser.get("min_size_vox") is None]
@@ -252,7 +255,7 @@ def load_predictor(
         weights=sums,
         settings={name: parser[name] for name in (*used, *own) if name in parser}
         | ({} if fitted is None else {"calibration_sha256": sha256_of(Path(fitted))}),
-        calibration=UNCALIBRATED if fitted is None else Calibration.read(fitted),
+        calibration=replace(calibration, volume=(), lesions=()) if moved else calibration,
         trained=bundle.metadata_of(list(sums.values())).get(TRAINED) or {},
     )
 

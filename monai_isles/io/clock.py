@@ -78,7 +78,7 @@ def require_user_times(user_times: UserTimes) -> None:
         return
     if isinstance(user_times, int | float):
         if not 0 < user_times <= LONGEST_STEP_S:
-            raise refused("E-PERF-10", where="--dt", found=f"{user_times:g} s")
+            raise refused("E-PERF-10", where="--dt", found=f"{user_times:g} s", longest_step_s=LONGEST_STEP_S)
         return
     steps = np.diff(np.asarray(user_times, float))
     if len(user_times) < 2 or not np.isfinite(steps).all() or steps.min() <= 0 or steps.max() > LONGEST_STEP_S:

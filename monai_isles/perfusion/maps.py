@@ -144,7 +144,11 @@ def measured_maps(
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
-    result = None if aif is not None else _vessels_of(prepared, venous_scaling=venous_scaling)
+    result = None
+    if aif is None:
+        flat, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
+        tissue, cranial = (flat[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
+        result = find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
     artery = np.asarray(aif if result is None else result.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
@@ -208,12 +212,6 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
         bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
     return bends <= UNSTEADY * bends[place].median()
-
-
-def _vessels_of(prepared: PreparedSeries, *, venous_scaling: bool) -> Vessels:
-    rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
-    tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
-    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 
 
 def _remarks(
@@ -340,7 +338,7 @@ def perfusion_record(
 ) -> dict[str, Any]:
     """Return what ``perfusion.json`` holds: plain numbers, lists and text.
 
-    Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 on the grid of the maps.
+    Units: in the names of the keys; medians are those of ``brain``; voxels count from 0 in RAS+, not as a file runs.
     """
     brain, voxel_ml = maps.brain, float(np.prod(prepared.spacing_mm)) / 1000.0
     motion = prepared.motion

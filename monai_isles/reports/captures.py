@@ -14,7 +14,8 @@ from monai_isles import __version__
 from monai_isles.reports.canvas import blank, pixels
 from monai_isles.reports.montage import case_montage
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
-from monai_isles.reports.views import CaseView, even_indices
+from monai_isles.reports.viewer import outline_masks
+from monai_isles.reports.views import MASKS, CaseView, even_indices
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5
@@ -79,12 +80,14 @@ def _lines(case: CaseView) -> Iterator[_Line]:
     simulated = " Simulated data, no patient." if case.simulated else ""
     yield from (_Line(f"Research only, not a medical device.{simulated}", colour="#b00020"), gap)
     yield from (_Line(text, label) for label, text in perfusion_tiles(result).items())
+    yield from (_Line(MASKS[name][0], "outline in the pictures", colour=MASKS[name][1]) for name in outline_masks(case))
     if why := (result.get("perfusion") or {}).get("not_computed"):
         yield _Line(f"No volumes of thresholds: {why}")
     if rows := perfusion_table(result):
         yield from (gap, _Line("Definitions", size=11))
         yield from (_Line(f"{text}   ({meaning})", label) for label, text, meaning in rows)
-    if remarks := [str(item["text"]) for item in result.get("quality") or ()]:
+    remarks = [str(line).replace(f"{case.name}: ", "") for line in result.get("remarks") or ()]
+    if remarks := [*remarks, *(str(item["text"]) for item in result.get("quality") or ())]:
         yield from (gap, _Line("Remarks", size=11))
         yield from (_Line(f"- {remark}") for remark in remarks)
     yield from (gap, _Line("Made by", size=11))

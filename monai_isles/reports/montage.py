@@ -76,9 +76,10 @@ def _images(case: CaseView) -> Iterator[Panel]:
         yield Panel(SYNTHETIC[key], image, (0.0, 1.0), "gray", outlines=False, mark="synthetic")
     for key in (key for key in MAPS if key in images):
         # The usual window, or another one if the values show that the map is in another unit.
-        look, unit = LOOKS[key], MODALITIES[key].unit
+        look = LOOKS[key]
         top = _high(images[key], look.percentile, case.brain)
-        window = look.window if look.window[1] / 4 <= top <= 4 * look.window[1] else (0.0, top)
+        usual = look.window[1] / 4 <= top <= 4 * look.window[1]
+        window, unit = (look.window, MODALITIES[key].unit) if usual else ((0.0, top), "")
         yield Panel(_title(case, key), images[key], window, look.colours, unit, inside=case.brain)
 
 

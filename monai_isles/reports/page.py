@@ -44,7 +44,7 @@ def case_page(case: CaseView, out: str | Path, *, viewer: str = "small") -> None
     """Write the page of one case: volumes, slices with the prediction, how it was made; no network needed.
 
     Up to six slices, 14 of a volume deeper than 32; about 2 MB at most. A case with ``masks`` (a measured series) has
-    a viewer to scroll through its slices, a mosaic of all slices of every image, and up to 16 of them below each other;
+    a viewer to scroll through its slices, a mosaic of up to 48 of every image, and up to 16 of them below each other;
     about 4 MB. ``viewer`` ``niivue`` adds NiiVue with three planes, below 8 MB for 16 slices.
 
     The reference is drawn and scored where the case has one. Paths of the input never appear; no name, number or date

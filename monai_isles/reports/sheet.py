@@ -48,6 +48,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
         flag = WORDS["flags"].get(emptiness(case.lesion, case.truth), "")
     unmeasured = case.uncertainty is None and case.probability is not None
     notes = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}
+    on_ct = "ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion"
     return SimpleNamespace(
         name=case.name,
         anchor=anchor,
@@ -58,7 +59,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
         facts=_facts(result),
         flag=flag,
         pictures=_pictures(case, most_slices),
-        target="ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion",
+        target="hypoperfused tissue" if result.get("target") == "hypoperfused" else on_ct,
         notes=[WORDS["notes"][name] for name, holds in notes.items() if holds],
         mirrored=drawn,
         stage=stage,

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from monai.config import KeysCollection
 from monai.data import MetaTensor
-from monai.transforms import MapTransform, ResampleToMatch
+from monai.transforms import BorderPad, MapTransform, ResampleToMatch
 from torch import Tensor
 
 from monai_isles.case import RESAMPLE
@@ -93,7 +93,9 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
     outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
     held = image.as_tensor() != 0 if key in MEASURED_MAPS else torch.ones_like(image.as_tensor()[:1])
     parts = (image - outside, MetaTensor(held.float(), affine=image.affine))
-    moved, share = (torch.as_tensor(move(part, reference)).as_subclass(Tensor) for part in parts)
+    # Along an axis of one voxel torch reads that voxel at every place.
+    pad = BorderPad([int(size == 1) for size in image.shape[1:]])
+    moved, share = (torch.as_tensor(move(pad(part), reference)).as_subclass(Tensor) for part in parts)
     moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0) + outside
     grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
     own = {OWN_FILE: image.meta.get("filename_or_obj", "")}  # it states the times of a series

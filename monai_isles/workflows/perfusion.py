@@ -293,7 +293,7 @@ def run_studies(
 def _series_facts(record: Mapping[str, Any]) -> dict[str, str]:
     """Return scan length, coverage and tube voltage for the page."""
     wanted, kv = record["scan"]["wanted_s"], record["tube_kv"]
-    facts = {"coverage": f"{record['coverage']['mm']:g} mm in {record['coverage']['slices']} slices"}
+    facts = {"coverage": f"{record['coverage']['mm']:g} mm, brain in {record['coverage']['slices']} slices"}
     if wanted is not None:
         enough = "long enough" if record["scan"]["seconds"] >= wanted else "too short"
         text = f"{enough}: {wanted:g} s wanted, arrival of contrast and 1.6 widths of the venous curve"

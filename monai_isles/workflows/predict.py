@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
-from functools import partial
+from functools import partial, reduce
 from operator import methodcaller
 from pathlib import Path
 from typing import Any
@@ -37,6 +37,7 @@ from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_json
 from monai_isles.io.read import read_image
 from monai_isles.io.runs import RunFolder, done_before, read_record, sweep_parts, tell_replaced
+from monai_isles.modalities import MODALITIES
 from monai_isles.progress import progress
 from monai_isles.transforms.case_cache import KeptPreparation
 
@@ -307,9 +308,13 @@ class _Staged:
         with collect_remarks() as told:
             block = perfusion_block(self.entry, self.predictor.settings, self.predictor.trained)
         doubts_first = sorted(self.remarks + told, key=lambda remark: remark.fix.startswith("no action"))
-        remarks = [*dict.fromkeys(remark_lines(doubts_first)), *([str(mirrored)] if mirrored else [])]
-        text = {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
-        result = self.stamp | measured | text
+        # Pages print remarks, and no folder: it may be named after a patient.
+        places = [self.folder, *(Path(str(self.entry[key])) for key in MODALITIES if key in self.entry)]
+        lines = (
+            reduce(lambda text, at: text.replace(str(at), at.name), places, line) for line in remark_lines(doubts_first)
+        )
+        remarks = [*dict.fromkeys(lines), *([str(mirrored)] if mirrored else [])]
+        result = self.stamp | measured | {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
         result |= {} if block is None else {"perfusion": block}
         _remove_former(self.folder, maps, page=self.after is not None)
         if self.after is not None:

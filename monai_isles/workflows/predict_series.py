@@ -171,7 +171,7 @@ def _publish_dicom(
     from monai_isles.dicom.write import publish_captures, publish_maps, publish_pdf, publish_seg, publish_sr
 
     source, objects, result = DicomSource(measured.slices, affine), wanted.objects, view.result
-    settings = {key: str(result[key]) for key in PAIR if result.get(key) is not None}
+    settings = {key: str(result[key]) for key in (*PAIR, "target") if result.get(key) is not None}
     if weights := ", ".join(map(str, result["weights_sha256"])):
         settings = {"weights_sha256": weights, **settings}
     version = str(wanted.metadata.get("version") or __version__)

@@ -228,6 +228,12 @@ def test_a_zip_opens_as_the_bundle_inside_it_once_and_anew_when_it_changes(whole
     assert opened.find("extra.json") is None and Bundle.open(zipped(whole)).find("extra.json")
 
 
+def test_a_zip_that_macos_made_opens(whole: Path) -> None:
+    with zipfile.ZipFile(archive := zipped(whole), "a") as added:
+        added.writestr("__MACOSX/mine/._metadata.json", b"x")
+    assert Bundle.open(archive).name == "mine" and check_bundle(archive) == []
+
+
 def test_a_zip_that_holds_code_or_leaves_its_folder_is_not_opened(whole: Path, tmp_path: Path) -> None:
     torch.save({"w": Path()}, whole / "models/model.pt")
     publish_json(whole / "configs/metadata.json", {})

@@ -69,6 +69,16 @@ def test_segments_carry_codes_algorithm_and_tracking(ct_series, tmp_path: Path) 
     assert len({s.TrackingUID for s in (lesion, core, late)}) == 3
 
 
+def test_the_mask_of_a_rule_is_no_infarct_by_artificial_intelligence(ct_series, tmp_path: Path) -> None:
+    values, source = ct_series
+    late = Algorithm("threshold", parameters={"threshold": "0.5", "target": "hypoperfused"})
+    for by, said in ((late, ("Ischemia", "THRESHOLD")), (ALGORITHM, ("Infarct", "123110"))):
+        publish_seg({"lesion": ras(values > 60)}, source, tmp_path / "seg.dcm", algorithm=by)
+        (lesion,) = pydicom.dcmread(tmp_path / "seg.dcm").SegmentSequence
+        (family,) = lesion.SegmentationAlgorithmIdentificationSequence[0].AlgorithmFamilyCodeSequence
+        assert (lesion.SegmentedPropertyTypeCodeSequence[0].CodeMeaning, family.CodeValue) == said
+
+
 def test_series_and_tracking_repeat_and_the_instance_does_not(ct_series, tmp_path: Path) -> None:
     values, source = ct_series
     seen = []

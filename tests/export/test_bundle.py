@@ -135,9 +135,11 @@ def test_narrow_weights_bring_their_width_and_leave_others_alone(tmp_path: Path)
         load_predictor(source, tmp_path / "out", weights=[files["first"]])
 
 
-def test_the_metadata_states_the_channels_of_an_overlay(tmp_path: Path) -> None:
+def test_the_metadata_states_the_images_and_channels_of_an_overlay(tmp_path: Path) -> None:
     done = export_bundle(ROOT / "bundles/clerigues_mri", tmp_path / "spes", overlays=("spes.json",))
-    image = read(done.folder / "configs/metadata.json")["network_data_format"]["inputs"]["image"]
+    metadata = read(done.folder / "configs/metadata.json")
+    image, inputs = metadata["network_data_format"]["inputs"]["image"], metadata["modalities"]
+    assert [*inputs] == ["dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp"] and inputs["tmax"]["unit"] == "s"
     assert image["num_channels"] == 14 and image["channel_def"]["3"] == "t1c"
 
 

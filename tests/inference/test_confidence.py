@@ -126,11 +126,12 @@ def test_a_bundle_predicts_with_the_calibration_of_its_own_weights_alone(
     group = {"up_to_ml": None, "low": -1.0, "high": 1.0, "n": 40}
     publish_json(mine / "models/calibration.json", asdict(Calibration(2.0, 0.5, [group], [0.0, 1.0, 0.0])))
     config = json.loads((mine / "inference.json").read_text())
-    publish_json(mine / "inference.json", config | {"calibration": "$@bundle_root + '/models/calibration.json'"})
+    config |= {"calibration": "$@bundle_root + '/models/calibration.json'", "threshold": 0.5, "min_size_vox": 1}
+    publish_json(mine / "inference.json", config)
     words = ["predict", str(phantom_folder / "TRAINING/case_1"), "--bundle", str(mine), "--step", "32"]
     words += ["--mc-passes", "1", "--threshold", "0.5", "--min-size", "1", "--no-report", "--threads", "1"]
     read = {}
-    for name, more in (("own", []), ("other", ["--weights", str(untrained_weights)])):
+    for name, more in (("own", []), ("other", ["--weights", str(untrained_weights)]), ("sizes", ["--min-size", "2"])):
         assert main([*words, "--out", str(tmp_path / name), *more]) == 0
         folder = tmp_path / name / "case_1"
         read[name] = json.loads((folder / "result.json").read_text())
@@ -144,5 +145,7 @@ def test_a_bundle_predicts_with_the_calibration_of_its_own_weights_alone(
     assert high == pytest.approx((read["own"]["lesion_ml"] + 1) * np.e - 1, rel=1e-3) and low < high
     first = read["own"]["lesions"][0]
     assert first["confidence"] == pytest.approx(first["mean_probability"], abs=1e-3)
-    assert "lesion_ml_interval" not in read["other"] and read["other"]["lesions"][0]["confidence"] is None
+    for name in ("other", "sizes"):  # neither was fitted on lesions of another rule
+        assert "lesion_ml_interval" not in read[name] and read[name]["lesions"][0]["confidence"] is None
+    np.testing.assert_array_equal(read["sizes map"], read["own map"])
     assert read["own"]["calibration_sha256"] and "calibration_sha256" not in read["other"]

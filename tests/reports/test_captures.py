@@ -42,6 +42,19 @@ def test_the_summary_has_the_numbers_their_definitions_and_what_made_them(measur
     assert "clerigues" in said and "abababababab" in said
 
 
+def test_the_summary_has_the_remarks_of_the_reader_without_the_name_of_the_case(measured: CaseView) -> None:
+    noisy = "E-VAL-19: CBF is mostly noise: ZZPLANTED: cbf.nii.gz: correlation of 0.1"
+    said = words(replace(measured, result=RESULT | {"remarks": [noisy]}))
+    assert "- E-VAL-19: CBF is mostly noise: cbf.nii.gz: correlation of 0.1" in said
+
+
+def test_the_summary_names_the_outlines_in_their_colours(measured: CaseView) -> None:
+    view = replace(measured, masks={"hypoperfused": measured.lesion.astype(bool)})
+    said = [(text.get_text(), text.get_color()) for text in summary_figure(view).texts]
+    assert {("hypoperfused (threshold)", "#35c3ff"), ("predicted lesion", "#ff9a2e")} <= set(said)
+    assert "core (threshold)" not in dict(said)
+
+
 def test_no_name_stands_on_a_picture_or_in_the_pdf(measured: CaseView) -> None:
     assert not [text for text in words(measured) if "ZZPLANTED" in text]
     assert b"ZZPLANTED" not in pdf_bytes(measured)

@@ -269,6 +269,6 @@ def test_a_mosaic_holds_every_slice_with_its_number_and_every_outline(case: Make
 def test_a_map_in_another_unit_has_a_window_of_its_own() -> None:
     brain = np.ones((8, 8, 1), bool)
     lesion = np.zeros((8, 8, 1), bool)
-    for flow, top in ((60.0, 80.0), (1500.0, 1500.0)):
+    for flow, top, unit in ((60.0, 80.0, "ml/100 g/min"), (1500.0, 1500.0, "")):
         view = CaseView("c", {"cbf": flow * brain}, (1, 1, 1), None, None, lesion)
-        assert panels(view)[0].window == (0.0, top)
+        assert (panels(view)[0].window, panels(view)[0].unit) == ((0.0, top), unit)

@@ -87,6 +87,13 @@ def test_real_data_carry_no_simulated_banner_and_no_reference_is_no_score(tmp_pa
     assert "Predicted" in words and "abab" in words and "0.4" in words
 
 
+def test_the_page_of_the_rule_for_hypoperfusion_names_no_core(tmp_path: Path, case: Make) -> None:
+    for target, said in (("hypoperfused", "Predicted hypoperfused tissue"), ("core", "Predicted ischemic core")):
+        view = replace(case(depth=2, truth=False), result={"target": target})
+        case_page(view, tmp_path / "report.html")
+        assert said in " ".join(Page(tmp_path / "report.html").words)
+
+
 def test_a_case_name_is_escaped_and_paths_of_the_input_stay_out(tmp_path: Path, case: Make) -> None:
     case_page(case(EVIL, depth=2), tmp_path / "a.html")
     cohort_page(cohort([case(EVIL, depth=2)]), tmp_path / "b.html")

@@ -170,6 +170,12 @@ def test_large_series_stay_small_and_the_page_says_what_is_left_out() -> None:
     assert max(picture.size) <= MOST_PIXELS
 
 
+def test_the_heading_counts_the_slices_of_a_deep_scan(tmp_path: Path) -> None:
+    case_page(make_view(depth=50, size=24), tmp_path / "report.html")
+    text = (tmp_path / "report.html").read_text(encoding="utf-8")
+    assert "<h2>48 of 50 slices</h2>" in text and "All slices" not in text
+
+
 def test_images_of_another_shape_make_no_page() -> None:
     view = make_view()
     images = {**view.images, "cbf": view.images["cbf"][:-1]}

@@ -143,3 +143,14 @@ def test_an_image_reaches_to_the_edge_of_its_outermost_voxels(key: str) -> None:
     out = ResampleLiked(list(data), allow=True)(data)[key]
     assert out[0, 4, 4, 1:5].tolist() == pytest.approx([3, 3, 3, 3], abs=1e-3)
     assert (out[0, 4, 4, [0, 5]] == (-1024 if key == "ctp" else 0)).all()
+
+
+def test_one_slice_stays_one_slice() -> None:
+    """A map of the third of five slices: torch reads the only voxel of an axis at every place."""
+    place = np.diag([1.0, 1.0, 10.0, 1.0])
+    place[2, 3] = 20.0
+    data = {key: MetaTensor(torch.full((1, 4, 4, 1), 1.0), affine=place) for key in ("cbf", "label")}
+    data["ct"] = MetaTensor(torch.zeros(1, 4, 4, 5), affine=np.diag([1.0, 1.0, 10.0, 1.0]))
+    out = ResampleLiked(["ct", "cbf", "label"], allow=True)(data)
+    for key in ("cbf", "label"):
+        assert out[key][0, 2, 2].tolist() == [0, 0, 1, 0, 0]

@@ -195,6 +195,15 @@ def test_measure_perfusion_takes_a_file_an_array_and_a_metatensor(scan: CaseArra
     assert given.record["times_from"] == "given (--times)" and given.record["dt_s"] == pytest.approx(scan.dt_s)
 
 
+def test_voxels_of_the_artery_count_in_ras_whatever_the_order_of_the_file(scan: CaseArrays) -> None:
+    values, affine = np.moveaxis(scan.ctp, 0, -1), np.diag([-1.0, -1.0, 1.0, 1.0]) @ np.diag([*scan.spacing_mm, 1.0])
+    found = monai_isles.measure_perfusion((values, affine), dt_s=scan.dt_s, motion=False)
+    turned = nibabel.as_closest_canonical(nibabel.Nifti1Image(values, affine)).get_fdata()
+    artery = turned[tuple(np.transpose(found.record["aif_vox"]))]
+    rise = (artery - artery[:, :3].mean(1, keepdims=True)).max(1)
+    assert rise.min() > 0.5 * max(found.record["aif_hu"]) / found.record["aif_scale"]
+
+
 def test_a_series_in_memory_without_a_time_is_not_taken_for_one_of_a_frame_a_second(scan: CaseArrays) -> None:
     x, y, z = scan.spacing_mm
     values, affine = np.moveaxis(scan.ctp[:, ::4, ::4], 0, -1), np.diag([4 * x, 4 * y, z, 1.0])

@@ -58,7 +58,7 @@ def test_a_still_ct_with_contrast_or_other_numbers_is_not_plain(brain: float, ve
 def test_the_page_is_told_whether_the_scan_was_long_enough_its_coverage_and_its_voltage() -> None:
     record = {"scan": {"seconds": 49.0, "wanted_s": 41.5}, "tube_kv": 80.0, "coverage": {"mm": 40.0, "slices": 8}}
     facts = _series_facts(record)
-    assert facts["coverage"] == "40 mm in 8 slices" and facts["tube voltage"] == "80 kV"
+    assert facts["coverage"] == "40 mm, brain in 8 slices" and facts["tube voltage"] == "80 kV"
     assert facts["scan length"].startswith("49 s, long enough: 41.5 s wanted")
     short = _series_facts({**record, "scan": {"seconds": 30.0, "wanted_s": 41.5}, "tube_kv": None})
     assert short["scan length"].startswith("30 s, too short") and "tube voltage" not in short

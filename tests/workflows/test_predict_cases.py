@@ -154,6 +154,18 @@ def test_a_second_run_does_only_what_is_missing(
     assert any(remark.startswith("E-RUN-04: results of another scan") for remark in remarks)
 
 
+def test_the_folder_of_an_input_stands_in_no_remark_and_on_no_page(
+    predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
+) -> None:
+    mine = Path(shutil.copytree(case(phantom_folder, 1), tmp_path / "ZZPLANTED/case_1"))
+    image = nibabel.load(image_of(mine, "CT"))
+    padded = np.where(np.asanyarray(image.dataobj) < -900, -3024, np.asanyarray(image.dataobj))
+    nibabel.save(nibabel.Nifti1Image(padded.astype(np.int16), image.affine), image_of(mine, "CT"))
+    predict(mine, report=True)
+    page = (tmp_path / "out/case_1/report.html").read_text()
+    assert "E-VAL-16" in page and "ZZPLANTED" not in page
+
+
 def test_a_changed_input_and_a_damaged_result_are_predicted_again(
     predict: Callable[..., int], phantom_folder: Path, tmp_path: Path
 ) -> None:
