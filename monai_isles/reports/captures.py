@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -14,7 +14,8 @@ from monai_isles import __version__
 from monai_isles.reports.canvas import blank, pixels
 from monai_isles.reports.montage import case_montage
 from monai_isles.reports.sheet import perfusion_table, perfusion_tiles
-from monai_isles.reports.views import CaseView, even_indices
+from monai_isles.reports.viewer import outline_masks
+from monai_isles.reports.views import MASKS, CaseView, even_indices
 
 TITLES = {"summary": "Summary of CT perfusion, research only", "mosaic": "Maps and masks slice by slice, research only"}
 MOST_SLICES, SLICES_A_PAGE = 16, 5
@@ -25,7 +26,7 @@ _LEFT, _WIDTH, _GAP = 0.08, 92, 0.012
 def captures(case: CaseView) -> dict[str, np.ndarray]:
     """Return ``summary`` and ``mosaic``, (rows, columns, 3) uint8, without the name of the patient or of the case."""
     shown = even_indices(case.lesion.shape[2], MOST_SLICES)
-    return {"summary": pixels(summary_figure(case)), "mosaic": pixels(case_montage(case, shown))}
+    return {"summary": pixels(summary_figure(case)), "mosaic": pixels(_mosaic(case, shown))}
 
 
 def pdf_bytes(case: CaseView) -> bytes:
@@ -36,9 +37,18 @@ def pdf_bytes(case: CaseView) -> bytes:
     parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
     about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
     with PdfPages(buffer, metadata=about) as pages:
-        for figure in [summary_figure(case), *(case_montage(case, part) for part in parts)]:
+        for figure in [summary_figure(case), *(_mosaic(case, part) for part in parts)]:
             pages.savefig(figure, facecolor=figure.get_facecolor())
     return buffer.getvalue()
+
+
+def _mosaic(case: CaseView, slices: Sequence[int]) -> Figure:
+    """Return the slices; the colours of the outlines are named below the last column, which has no scale."""
+    figure = case_montage(case, slices)
+    for n, name in enumerate(outline_masks(case)):
+        label, colour = MASKS[name]
+        figure.text(0.998, (3 + 8 * n) / 72 / figure.get_figheight(), label, color=colour, fontsize=7, ha="right")
+    return figure
 
 
 class _Line(NamedTuple):

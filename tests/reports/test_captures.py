@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from monai_isles.reports.captures import captures, pdf_bytes, summary_figure
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.views import MASKS, CaseView
 
 RESULT = {
     "lesion_ml": 12.5,
@@ -51,6 +52,14 @@ def test_a_page_that_is_full_says_so(measured: CaseView) -> None:
     remark = {"code": "a", "severity": "info", "text": "a remark of some length that fills a line of the page " * 3}
     said = words(replace(measured, result=RESULT | {"quality": [remark] * 40}))
     assert "More on the page of the case." in said and len(said) < 140
+
+
+def test_the_mosaic_names_the_colours_of_its_outlines(measured: CaseView, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("monai_isles.reports.captures.pixels", drawn.append)
+    captures(replace(measured, masks={"core": measured.lesion > 0}))
+    colours = {text.get_text(): text.get_color() for text in drawn[1].texts}
+    assert colours == {label: colour for key, (label, colour) in MASKS.items() if key != "hypoperfused"}
 
 
 def test_pictures_show_every_slice_and_the_pdf_has_a_page_for_five(measured: CaseView) -> None:
