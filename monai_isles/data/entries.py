@@ -84,14 +84,14 @@ def load_entries(
     root, wanted = local_root(dataset_dir), [*keys, *([LABEL] if need_label else [])]
     results = [_listed_case(root, n, entry, wanted, content.get(LABEL_VALUES), optional) for n, entry in chosen]
     gone = [(case, missing) for case, missing in results if missing]
+    fix = "restore these files, correct the list, or give the right data folder"
     if gone and left_out is None and (strict or len(gone) == len(results)):
         every = (_listed_case(root, n, entry, wanted, None)[1] for n, entry in enumerate(content[section], start=1))
         missing = [item for missing in every for item in missing]
-        fix = "restore these files, correct the list, or give the right data folder"
         where, text = f"{name}: {section}, data folder {root}", f"{len(missing)} missing: {'; '.join(missing)}"
         raise refused("E-LIST-02", where=where, found=text, fix=fix)
     absent = [
-        replace(finding("E-LIST-02", ERROR, where=name, found="; ".join(missing)), case=case.name)
+        replace(finding("E-LIST-02", ERROR, where=name, found="; ".join(missing), fix=fix), case=case.name)
         for case, missing in gone
     ]
     if left_out is not None:

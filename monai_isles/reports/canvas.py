@@ -71,7 +71,7 @@ def png_bytes(figure: Figure, *, max_bytes: int = MAX_BYTES) -> bytes:
     while True:
         for colours in (256, 160, 96, 64, 40):
             buffer = io.BytesIO()
-            indexed = picture.quantize(colours, method=Image.Quantize.MEDIANCUT, dither=Image.Dither.NONE)
+            indexed = picture.quantize(colours, method=Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
             indexed.save(buffer, format="PNG", optimize=True)
             if buffer.tell() <= max_bytes:
                 return buffer.getvalue()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 import textwrap
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -26,7 +26,7 @@ _LEFT, _WIDTH, _GAP = 0.08, 92, 0.012
 def captures(case: CaseView) -> dict[str, np.ndarray]:
     """Return ``summary`` and ``mosaic``, (rows, columns, 3) uint8, without the name of the patient or of the case."""
     shown = even_indices(case.lesion.shape[2], MOST_SLICES)
-    return {"summary": pixels(summary_figure(case)), "mosaic": pixels(case_montage(case, shown))}
+    return {"summary": pixels(summary_figure(case)), "mosaic": pixels(_mosaic(case, shown))}
 
 
 def pdf_bytes(case: CaseView) -> bytes:
@@ -37,9 +37,18 @@ def pdf_bytes(case: CaseView) -> bytes:
     parts = [shown[n : n + SLICES_A_PAGE] for n in range(0, len(shown), SLICES_A_PAGE)]
     about = {"Title": TITLES["summary"], "Creator": f"monai_isles {__version__}", "CreationDate": None}
     with PdfPages(buffer, metadata=about) as pages:
-        for figure in [summary_figure(case), *(case_montage(case, part) for part in parts)]:
+        for figure in [summary_figure(case), *(_mosaic(case, part) for part in parts)]:
             pages.savefig(figure, facecolor=figure.get_facecolor())
     return buffer.getvalue()
+
+
+def _mosaic(case: CaseView, slices: Sequence[int]) -> Figure:
+    """Return the slices; the colours of the outlines are named below the last column, which has no scale."""
+    figure = case_montage(case, slices)
+    for n, name in enumerate(outline_masks(case)):
+        label, colour = MASKS[name]
+        figure.text(0.998, (3 + 8 * n) / 72 / figure.get_figheight(), label, color=colour, fontsize=7, ha="right")
+    return figure
 
 
 class _Line(NamedTuple):
@@ -80,7 +89,6 @@ def _lines(case: CaseView) -> Iterator[_Line]:
     simulated = " Simulated data, no patient." if case.simulated else ""
     yield from (_Line(f"Research only, not a medical device.{simulated}", colour="#b00020"), gap)
     yield from (_Line(text, label) for label, text in perfusion_tiles(result).items())
-    yield from (_Line(MASKS[name][0], "outline in the pictures", colour=MASKS[name][1]) for name in outline_masks(case))
     if why := (result.get("perfusion") or {}).get("not_computed"):
         yield _Line(f"No volumes of thresholds: {why}")
     if rows := perfusion_table(result):

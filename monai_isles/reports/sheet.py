@@ -111,7 +111,7 @@ def _tiles(case: CaseView, numbers: Mapping[str, tuple[float, str]]) -> dict[str
 
 def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     facts = {
-        label: _text(result[key]) for key, label in WORDS["facts"].items() if result.get(key) not in (None, [], "")
+        label: fact_text(result[key]) for key, label in WORDS["facts"].items() if result.get(key) not in (None, [], "")
     }
     if result.get("modalities"):
         facts["modalities"] = ", ".join(result["modalities"])
@@ -120,9 +120,10 @@ def _facts(result: Mapping[str, Any]) -> dict[str, str]:
     return facts
 
 
-def _text(value: Any) -> str:
+def fact_text(value: Any) -> str:
+    """Return a setting of ``result.json`` as the pages state it."""
     if isinstance(value, (list, tuple)):
-        return " × ".join(map(_text, value))
+        return (", " if isinstance(value[0], str) else " × ").join(map(fact_text, value))
     return f"{value:.4g}" if isinstance(value, float) else str(value)
 
 

@@ -13,7 +13,7 @@ from monai_isles.progress import progress
 from monai_isles.reports.curves import read_curves
 from monai_isles.reports.gather import Cohort, Scores, Source, find_sources, load_view, scored_part, side_by_side
 from monai_isles.reports.page import cohort_page
-from monai_isles.reports.sheet import WORDS
+from monai_isles.reports.sheet import WORDS, fact_text
 
 
 def report(pred_dir: str, ref_dir: str, scores: Sequence[str], out: str | Path, **options: Any) -> Cohort:
@@ -64,7 +64,7 @@ def gather_cohort(
 def _provenance(sources: Sequence[Source], read: Scores, command: Sequence[str]) -> dict[str, str]:
     facts = {"data": read.data, "split": read.split}
     for key in ("bundle", "weights_sha256", "threshold", "min_size_vox", "min_cluster_ml"):
-        values = dict.fromkeys(_short(str(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
+        values = dict.fromkeys(_short(fact_text(s.result[key])) for s in sources if s.result.get(key) not in (None, []))
         facts[WORDS["facts"][key]] = ", ".join(values)
     facts |= read.descriptions
     facts |= versions()

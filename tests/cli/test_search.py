@@ -162,7 +162,7 @@ def test_a_nested_cross_validation_beside_it_shows_what_the_paper_protocol_flatt
 def test_two_folders_that_are_no_pair_are_refused(make: Make, capsys) -> None:
     folder = make()
     assert main(["search", str(folder), "--nested", str(make("other"))]) == 4
-    assert "E-SRCH-05: these two cross-validations differ in more than the protocol" in capsys.readouterr().err
+    assert "E-SRCH-05: these two cross-validations are no pair of protocols" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize(("fault", "code"), [("E-FILE-05: file is cut short", 3), ("E-RUN-41: no memory", 4), ("", 4)])

@@ -9,6 +9,7 @@ import pytest
 
 from monai_isles.data import find_entries, load_entries, make_datalist
 from monai_isles.errors import IslesError
+from monai_isles.io.findings import Finding
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -87,6 +88,11 @@ def test_missing_files_of_the_other_folds_are_named_with_those_of_the_fold_that_
     fold = content["training"][0]["fold"]
     with pytest.raises(IslesError, match=rf"E-LIST-02(?s:.*)2 missing: case_1 (?s:.*)case_{other} "):
         load_entries(content, dataset, folds=[fold], keys=KEYS, need_label=True)
+    left: list[Finding] = []
+    load_entries(content, dataset, keys=KEYS, need_label=True, left_out=left)
+    assert len(left) == 2 and {item.fix for item in left} == {
+        "restore these files, correct the list, or give the right data folder"
+    }
     tools["path_of"](dataset, 1, "mtt").rename(tools["path_of"](dataset, 1, "cbf"))
     kept = load_entries(content, dataset, folds=[fold], keys=("ct", "cbf"), need_label=True)
     assert {entry["fold"] for entry in kept} == {fold}

@@ -60,7 +60,7 @@ def make_case(
         "threshold": 0.4,
         "min_size_vox": 10,
         "bundle": "clerigues",
-        "weights_sha256": "ab" * 32,
+        "weights_sha256": ["ab" * 32],
         "modalities": {key: f"/secret/ZZPATIENT/{key}.nii" for key in ("ct", "cbf", "tmax")},
         "seconds": 12.5,
     }

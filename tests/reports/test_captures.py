@@ -5,9 +5,10 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from matplotlib.figure import Figure
 
 from monai_isles.reports.captures import captures, pdf_bytes, summary_figure
-from monai_isles.reports.views import CaseView
+from monai_isles.reports.views import MASKS, CaseView
 
 RESULT = {
     "lesion_ml": 12.5,
@@ -48,13 +49,6 @@ def test_the_summary_has_the_remarks_of_the_reader_without_the_name_of_the_case(
     assert "- E-VAL-19: CBF is mostly noise: cbf.nii.gz: correlation of 0.1" in said
 
 
-def test_the_summary_names_the_outlines_in_their_colours(measured: CaseView) -> None:
-    view = replace(measured, masks={"hypoperfused": measured.lesion.astype(bool)})
-    said = [(text.get_text(), text.get_color()) for text in summary_figure(view).texts]
-    assert {("hypoperfused (threshold)", "#35c3ff"), ("predicted lesion", "#ff9a2e")} <= set(said)
-    assert "core (threshold)" not in dict(said)
-
-
 def test_no_name_stands_on_a_picture_or_in_the_pdf(measured: CaseView) -> None:
     assert not [text for text in words(measured) if "ZZPLANTED" in text]
     assert b"ZZPLANTED" not in pdf_bytes(measured)
@@ -64,6 +58,14 @@ def test_a_page_that_is_full_says_so(measured: CaseView) -> None:
     remark = {"code": "a", "severity": "info", "text": "a remark of some length that fills a line of the page " * 3}
     said = words(replace(measured, result=RESULT | {"quality": [remark] * 40}))
     assert "More on the page of the case." in said and len(said) < 140
+
+
+def test_the_mosaic_names_the_colours_of_its_outlines(measured: CaseView, monkeypatch: pytest.MonkeyPatch) -> None:
+    drawn: list[Figure] = []
+    monkeypatch.setattr("monai_isles.reports.captures.pixels", drawn.append)
+    captures(replace(measured, masks={"core": measured.lesion > 0}))
+    colours = {text.get_text(): text.get_color() for text in drawn[1].texts}
+    assert colours == {label: colour for key, (label, colour) in MASKS.items() if key != "hypoperfused"}
 
 
 def test_pictures_show_every_slice_and_the_pdf_has_a_page_for_five(measured: CaseView) -> None:

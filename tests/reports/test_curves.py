@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import io
+
 import numpy as np
 from matplotlib.colors import to_hex
 from matplotlib.patches import Rectangle
+from PIL import Image
 
-from monai_isles.reports.canvas import blank, pixels
+from monai_isles.reports.canvas import blank, pixels, png_bytes
 from monai_isles.reports.curves import motion_curves, training_curves, vessel_places
 from monai_isles.reports.views import CaseView
 
@@ -34,6 +37,15 @@ def test_movement_is_drawn_in_seconds_with_its_units() -> None:
     assert list(lines) == ["to the right, mm", "to the front, mm", "turn to the left, degrees"]
     assert lines["to the front, mm"].get_xdata().tolist() == [0.0, 1.5, 3.0]
     assert lines["to the front, mm"].get_ydata().tolist() == [0.0, -0.2, -0.1]
+
+
+def test_a_few_coloured_voxels_on_grey_keep_their_colour_in_the_file() -> None:
+    grey = np.random.default_rng(0).integers(0, 256, (300, 300, 1)).repeat(3, axis=2)
+    grey[100:104, 100:104] = (224, 48, 58)
+    figure = blank(3, 3)
+    figure.figimage(grey.astype(np.uint8))
+    drawn = np.asarray(Image.open(io.BytesIO(png_bytes(figure))).convert("RGB")).astype(int)
+    assert (np.abs(drawn - (224, 48, 58)).max(axis=2) < 30).sum() == 16
 
 
 def test_a_figure_without_background_is_drawn_on_white_with_its_opacity() -> None:
