@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import Frame, frame_count, frames_of
+from monai_isles.dicom.frames import Frame, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey, same_picture
 from monai_isles.dicom.stack import by_place
@@ -287,7 +287,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
     keys = ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription")
     study, number, modality, description = (first.text(key) for key in keys)
-    paths, frames = tuple(file.path for file in files), sum(_count(file) for file in files)
+    paths, counts = tuple(file.path for file in files), (file.text("NumberOfFrames") for file in files)
+    frames = sum(int(text) if text.isdigit() else 1 for text in counts)
     kind = map_name or ("other" if reason else kind)
     about = (reason, places, "DERIVED" in first.text("ImageType").upper())
     info = SeriesInfo(uid, study, number, modality, description, kind, paths, frames, rows, columns, *about)
@@ -381,12 +382,6 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
     first = frames[0].orientation
     places = len(by_place(frames, np.cross(first[:3], first[3:])))
     return ("ctp" if places < len(frames) else "ct"), places
-
-
-def _count(file: DicomFile) -> int:
-    with suppress(IslesError):
-        return frame_count(file)
-    return 1
 
 
 def _nothing(folder: Path, found: str) -> IslesError:
