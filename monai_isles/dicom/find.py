@@ -31,7 +31,7 @@ def join_series(dicom: DicomFolder) -> None:
     """Join the series of one scan, of one time, phase or slab each, to one series in time, with a finding for each.
 
     Joined are five or more still CT series, or two or more in time at the same places, of one study, frame of
-    reference, orientation, size and slice step that follow one another by at most 15 s: so a plain CT taken minutes
+    reference, kernel, orientation, size and step that follow one another by at most 15 s: so a plain CT taken minutes
     before stays apart, and two reconstructions of one acquisition, which overlap in time, are never joined. Then those
     taken at once at places of their own, which together are evenly spaced: the slabs of a table that moved to and fro.
     Slices that one of them lacks are then refused as in any series. The joined series has the UID of the earliest.
@@ -89,7 +89,8 @@ def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
     held = [key for key in _TIMES if all(key in frame.times_us for frame in frames)]
     first, clocks = frames[0], {key: [frame.times_us[key] for frame in frames] for key in held}
     grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
-    same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
+    named = (files[0].text(key) for key in ("StudyInstanceUID", "FrameOfReferenceUID", "ConvolutionKernel"))
+    same = (info.kind, info.derived, *named, info.rows, info.columns)
     timed = [frame for frame in frames if info.kind != "ct"]
     places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in timed)
     relative = any("MidScanTime" in frame.times_us for frame in frames)
