@@ -62,12 +62,8 @@ def _series_findings(folder: str | Path, *, several: bool = False) -> list[Findi
     findings += studies_without(seen.series, str(folder))
     for study in {item.study_uid for item in measured}:
         if len(listed := [str(item) for item in measured if item.study_uid == study]) > 1:
-            findings.append(
-                finding(
-                    "E-DCM-04", ERROR, where=str(folder), found="; ".join(listed[:8]),
-                    fix="name one of them by predict-series --series, or check the folder of one series",
-                )
-            )  # fmt: skip
+            fix = "name one of them by predict-series --series, or check the folder of one series"
+            findings.append(finding("E-DCM-04", ERROR, where=str(folder), found="; ".join(listed[:8]), fix=fix))
     for item in usable:
         try:
             series = read_series(folder, series_uid=item.uid, files=item.files)

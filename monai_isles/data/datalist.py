@@ -207,10 +207,8 @@ def _complete(content: Any, where: str) -> None:
     for key, entry in alone:
         entry["subject"] = f"testing_{entry['case']}" if key == "test" else entry["case"]
     if named := [str(entry["case"]) for _, entry in alone]:
-        text, fault = (
-            f"{len(named)} cases: {', '.join(named[:8])}",
-            "cases without a subject count as different subjects",
-        )
+        text = f"{len(named)} cases: {', '.join(named[:8])}"
+        fault = "cases without a subject count as different subjects"
         fix = "give the cases of one person the same subject: otherwise the person may be trained on and tested on"
         tell(finding("E-LIST-17", WARNING, where=where, found=text, fault=fault, fix=fix))
     for key in cases.keys() - {*SECTIONS}:

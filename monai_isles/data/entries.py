@@ -149,9 +149,8 @@ def _choose(
         fix = "make a list with more folds, or train on all scans: --fold all"
         raise refused("E-LIST-05", where=f"{name}: {section}", found=f"every case is in folds {left_out}", fix=fix)
     if not chosen:
-        raise refused(
-            "E-LIST-05", where=f"{name}: {section}", found="no case" + (f" with folds {folds}" if folds else "")
-        )
+        asked = f" with folds {folds}" if folds else ""
+        raise refused("E-LIST-05", where=f"{name}: {section}", found=f"no case{asked}")
     return chosen
 
 

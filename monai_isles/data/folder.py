@@ -306,8 +306,8 @@ def dicom_folders(root: Path) -> list[Path]:
     Source: the names of UniToBrain (doi:10.5281/zenodo.5109415); ``tests/data/test_study.py``.
     """
     inside = [place for place in sorted(root.iterdir()) if place.is_dir() and not place.name.startswith(".")]
-    whose = {place: owners for place in inside if (owners := _owners(place))}
-    if _owners(root, deep=False) or not whose:
+    whose = {place: owners for place in inside if (owners := owners_of(place))}
+    if owners_of(root, deep=False) or not whose:
         return [root]
     names = {place.name for place in whose}
     copies = [place.name for place in whose if (match := _COPY.match(place.name)) and match[1] in names]
@@ -324,12 +324,7 @@ def dicom_folders(root: Path) -> list[Path]:
     return [folder for place in own for folder in dicom_folders(place)]
 
 
-def holds_dicom(folder: str | Path) -> bool:
-    """Return whether there is a DICOM file in a folder or below it."""
-    return bool(_owners(Path(folder)))
-
-
-def _owners(folder: Path, *, deep: bool = True) -> set[tuple[str, ...]]:
+def owners_of(folder: Path, *, deep: bool = True) -> set[tuple[str, ...]]:
     """Return study and patient of the first, a middle and the last DICOM file in a folder, and below where ``deep``.
 
     Without UIDs, as anonymisers leave files, the folder stands for the study.

@@ -210,7 +210,7 @@ def find_layout(folder: str | Path, *, case_files: bool = True) -> Layout:
         return PLAIN
     if any(section_of(p.name) and any(p.glob("case_*")) for p in (folder.iterdir() if folder.is_dir() else ())):
         return CT
-    if plain.holds_dicom(folder):
+    if plain.owners_of(folder):
         return DICOM
     raise no_case(folder)
 

@@ -337,7 +337,8 @@ def _dicom_study(
     # without a contrast agent, as a CT angiogram has; then without a maximum or minimum, as over the times of a scan
     bare = [item for item in still if _stated(item.files[0], "ContrastBolusAgent") in ("", "NO", "NONE")]
     flat = [item for item in bare if not re.search(r"MIP|M(?:AX|IN)_IP", _stated(item.files[0], "ImageType"))]
-    plain = next((own[0] for own in (bare, flat) if len(own) == 1), None)
+    whole = [item for item in flat if item.places > 1]  # the watch for the bolus begins with a picture of one slice
+    plain = next((own[0] for own in (bare, flat, whole) if len(own) == 1), None)
     others = ", ".join(item.number or item.uid for item in still)
     why = f"{len(bare)} may be it" if bare else "a contrast agent was given"
     notes = (f"of the still series ({others}) none was used as the plain CT: {why}",) if still and not plain else ()

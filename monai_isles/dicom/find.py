@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from monai_isles.dicom.characters import character_terms, codecs_of, well_spelt
-from monai_isles.dicom.frames import Frame, frame_count, frames_of
+from monai_isles.dicom.frames import Frame, frames_of
 from monai_isles.dicom.header import DicomFile, is_dicom, pydicom_module, quietly, read_dicom_file
 from monai_isles.dicom.pixels import require_grey, same_picture
 from monai_isles.dicom.stack import by_place
@@ -31,7 +31,7 @@ def join_series(dicom: DicomFolder) -> None:
     """Join the series of one scan, of one time, phase or slab each, to one series in time, with a finding for each.
 
     Joined are five or more still CT series, or two or more in time at the same places, of one study, frame of
-    reference, orientation, size and slice step that follow one another by at most 15 s: so a plain CT taken minutes
+    reference, kernel, orientation, size and step that follow one another by at most 15 s: so a plain CT taken minutes
     before stays apart, and two reconstructions of one acquisition, which overlap in time, are never joined. Then those
     taken at once at places of their own, which together are evenly spaced: the slabs of a table that moved to and fro.
     Slices that one of them lacks are then refused as in any series. The joined series has the UID of the earliest.
@@ -89,7 +89,8 @@ def _part_of(info: SeriesInfo, files: Sequence[DicomFile]) -> _Part | None:
     held = [key for key in _TIMES if all(key in frame.times_us for frame in frames)]
     first, clocks = frames[0], {key: [frame.times_us[key] for frame in frames] for key in held}
     grid = (*(round(x, 4) for x in first.orientation), *(round(x, 5) for x in (*first.spacing, first.step_mm or 0.0)))
-    same = (info.kind, info.derived, info.study_uid, files[0].text("FrameOfReferenceUID"), info.rows, info.columns)
+    named = (files[0].text(key) for key in ("StudyInstanceUID", "FrameOfReferenceUID", "ConvolutionKernel"))
+    same = (info.kind, info.derived, *named, info.rows, info.columns)
     timed = [frame for frame in frames if info.kind != "ct"]
     places = frozenset(tuple(round(x, 1) for x in frame.position) for frame in timed)
     relative = any("MidScanTime" in frame.times_us for frame in frames)
@@ -287,7 +288,8 @@ def _info(uid: str, files: list[DicomFile], findings: list[Finding]) -> SeriesIn
     map_name = _map_named(files) if reason or kind != "ctp" else ""  # a series in time is no map, whatever its name
     keys = ("StudyInstanceUID", "SeriesNumber", "Modality", "SeriesDescription")
     study, number, modality, description = (first.text(key) for key in keys)
-    paths, frames = tuple(file.path for file in files), sum(_count(file) for file in files)
+    paths, counts = tuple(file.path for file in files), (file.text("NumberOfFrames") for file in files)
+    frames = sum(int(text) if text.isdigit() else 1 for text in counts)
     kind = map_name or ("other" if reason else kind)
     about = (reason, places, "DERIVED" in first.text("ImageType").upper())
     info = SeriesInfo(uid, study, number, modality, description, kind, paths, frames, rows, columns, *about)
@@ -381,12 +383,6 @@ def _kind(files: Sequence[DicomFile]) -> tuple[str, int]:
     first = frames[0].orientation
     places = len(by_place(frames, np.cross(first[:3], first[3:])))
     return ("ctp" if places < len(frames) else "ct"), places
-
-
-def _count(file: DicomFile) -> int:
-    with suppress(IslesError):
-        return frame_count(file)
-    return 1
 
 
 def _nothing(folder: Path, found: str) -> IslesError:

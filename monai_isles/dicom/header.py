@@ -47,7 +47,7 @@ Modality ImageType Rows Columns NumberOfFrames SamplesPerPixel PhotometricInterp
 HighBit PixelRepresentation PixelPaddingValue ImagePositionPatient ImageOrientationPatient PixelSpacing SliceThickness
 SpacingBetweenSlices GantryDetectorTilt RescaleSlope RescaleIntercept RescaleType AcquisitionDate AcquisitionTime
 AcquisitionDateTime ContentDate ContentTime TriggerTime TemporalPositionIndex TemporalPositionIdentifier
-TemporalResolution TemporalPositionTimeOffset FrameReferenceTime AcquisitionNumber InstanceNumber KVP
+TemporalResolution TemporalPositionTimeOffset FrameReferenceTime AcquisitionNumber InstanceNumber KVP ConvolutionKernel
 SharedFunctionalGroupsSequence PerFrameFunctionalGroupsSequence RealWorldValueMappingSequence
 """.split()
 # GE's Mid Scan Time (0019,xx24), and the owners of the private blocks that it may lie in

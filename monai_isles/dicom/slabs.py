@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise, product
 
 import numpy as np
 
@@ -57,10 +58,11 @@ def order_frames(stack: Stack, where: str, dt_s: UserTimes = None) -> Timed:
         if first:
             fault = "the first pass lacks slices and is left out"
             findings.append(finding("E-DCM-61", WARNING, where=where, found="frame 1", fault=fault))
-        for n, (no_first, no_last) in lacking.items():
+        for n, (no_first, no_last) in (lacking or {}).items():
             whole = slice(int(first and not no_first), len(times[n]) - int(last and not no_last))
             frames[n], times[n] = frames[n][whole], times[n][whole]
-        _require_whole(slab, frames, times, stack.places_mm, where)
+        if lacking is None:
+            _require_whole(slab, frames, times, stack.places_mm, where)
     return Timed(frames, times, slabs, clock, findings)
 
 
@@ -147,20 +149,25 @@ def _slabs(times: Sequence[np.ndarray]) -> list[list[int]]:
     return slabs
 
 
-def _lacking_ends(slab: Sequence[int], times: Sequence[np.ndarray]) -> dict[int, tuple[bool, bool]]:
-    """Return for each slice whether it lacks the first and the last frame; nothing if a slice lacks another one."""
-    counts = {len(times[n]) for n in slab}
-    if len(counts) == 1 or min(counts) < 2:
-        return {}
-    model = next(times[n] for n in slab if len(times[n]) == max(counts))
-    near, lacking = 0.5 * float(np.diff(model).min()), {}
-    for n, offset in zip(slab, _offsets(slab, times, model), strict=True):
-        own = times[n] - offset
-        first, last = (bool(abs(own[end] - model[end]) > near) for end in (0, -1))
-        wanted = model[int(first) : len(model) - int(last)]
-        if len(own) != len(wanted) or np.abs(own - wanted).max() > near:
-            return {}
-        lacking[n] = first, last
+def _lacking_ends(slab: Sequence[int], times: Sequence[np.ndarray]) -> dict[int, tuple[bool, bool]] | None:
+    """Return for each slice whether it lacks the first and the last frame; None if a slice lacks another one.
+
+    Neighbours are compared pass by pass: the delay of a slice changes its sign with the direction of the table.
+    """
+    most, fewest = (end(len(times[n]) for n in slab) for end in (max, min))
+    if fewest < 2:
+        return None
+    near = 0.5 * min(float(np.diff(times[n]).min()) for n in slab)
+    start = next(k for k, n in enumerate(slab) if len(times[n]) == most)
+    lacking, passes = {slab[start]: (False, False)}, {slab[start]: times[slab[start]]}
+    for before, n in (*pairwise(slab[start:]), *pairwise(slab[start::-1])):
+        for first, last in product((0, 1), repeat=2):
+            own = np.pad(times[n], (first, last), constant_values=np.nan)
+            if len(own) == most and np.nan_to_num(np.abs(own - passes[before])).max() <= near:
+                lacking[n], passes[n] = (bool(first), bool(last)), own
+                break
+        else:
+            return None
     return lacking
 
 

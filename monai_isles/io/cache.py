@@ -81,11 +81,9 @@ class Cache:
             self.folder.mkdir(parents=True, exist_ok=True)
             file = lock.open("wb")
         except OSError as error:
-            text = {
-                "fault": "cache cannot be written",
-                "fix": "choose a writable folder for the cache, or leave it out",
-            }
-            raise refused("E-RUN-02", where=str(self.folder), found=error.strerror or str(error), **text) from error
+            fault, fix = "cache cannot be written", "choose a writable folder for the cache, or leave it out"
+            found = error.strerror or str(error)
+            raise refused("E-RUN-02", where=str(self.folder), found=found, fault=fault, fix=fix) from error
         with file:
             with suppress(OSError):
                 fcntl.flock(file, fcntl.LOCK_EX)

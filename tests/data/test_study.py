@@ -159,6 +159,9 @@ def test_a_ct_with_a_contrast_agent_is_not_the_plain_ct(
         for path in (folder / "still_3").iterdir():  # thick slices made of the thin ones: either may be it
             change(path, ImageType=["DERIVED", "SECONDARY", "MPR"])
         assert one_study(folder).plain is None
+        for path in sorted((folder / "still_3").iterdir())[1:]:  # a picture before the bolus is watched for
+            path.unlink()
+        assert one_study(folder).plain == "1.2.2"
 
 
 def test_the_phantoms_mark_is_found_above_the_file(tmp_path: Path) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 
@@ -137,6 +138,20 @@ def test_what_is_not_one_scan_in_time_is_not_joined(parted: tuple[CaseArrays, Pa
         read_series(folder, kind="ctp")
     with pytest.raises(IslesError, match=r"E-DCM-04: several series are there"):
         read_series(folder)
+
+
+def test_two_reconstructions_of_each_time_are_two_scans_by_their_kernels(parted: tuple[CaseArrays, Path]) -> None:
+    scan, folder = parted
+    for t in range(FRAMES):
+        for path in sorted((folder / f"time_{t}").iterdir()):
+            (other := folder / f"sharp_{t}" / path.name).parent.mkdir(exist_ok=True)
+            shutil.copy(path, other)
+            new = {"SeriesInstanceUID": f"1.2.4.{t}", "SOPInstanceUID": f"1.2.4.{t}.{path.name[2:].lstrip('0')}"}
+            change(other, **new, SeriesNumber=40 + t, ConvolutionKernel="H70", RescaleIntercept="-1020")
+            change(path, ConvolutionKernel="H30")
+    with pytest.raises(IslesError, match=r"E-DCM-04: several series are there"):
+        read_series(folder, kind="ctp")
+    assert np.array_equal(read_series(folder, kind="ctp", series_uid="1.2.3.0").array, scan.ctp)
 
 
 def test_the_slabs_of_a_shuttled_table_in_a_series_each_are_read_like_one_series(write_tiny: Callable) -> None:

@@ -183,6 +183,22 @@ def test_a_table_that_sweeps_gives_the_times_of_its_middle(write_tiny: Callable)
     assert np.array_equal(series.array[..., 1], scan.ctp[1:5, ..., 1])
 
 
+@pytest.mark.parametrize("step_s", [0.04, 0.05, 0.06])
+def test_a_sweep_that_takes_half_of_a_pass_lacks_no_slice(write_tiny: Callable, step_s: float) -> None:
+    """The delay of the last slices against the first changes its sign with the direction by more than half a step."""
+    scan, folder = write_tiny("classic", 8, 16)
+    sweep(folder / "ctp", places=16, step_s=step_s)
+    series = read_series(folder / "ctp")
+    assert [one.code for one in series.findings] == ["E-DCM-33"] and len(series.times_s) == 6
+    files = sorted((folder / "ctp").iterdir())
+    for path in files[-3:]:  # an interrupted last pass
+        path.unlink()
+    series = read_series(folder / "ctp")
+    assert [one.code for one in series.findings] == ["E-DCM-61", "E-DCM-33"] and len(series.times_s) == 5
+    files[16 * 4 + 7].unlink()
+    refused(folder / "ctp", "E-DCM-13")
+
+
 def test_a_wide_sweep_takes_the_times_of_its_middle_slices(write_tiny: Callable) -> None:
     """Of 16 slices the sixth had steps of 1.1 and 1.9 s, to which all were interpolated: flow came out a fifth high."""
     _, folder = write_tiny("classic", 8, 16)
