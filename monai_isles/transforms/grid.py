@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Hashable, Mapping
 from dataclasses import replace
-from typing import Any, cast
+from typing import Any
 
 import numpy as np
 import torch
@@ -89,18 +89,24 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
     gap = np.maximum(low - last, first - high)
     if (gap >= 0).any():
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
-    move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    resample = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    # torch reads the only voxel of an axis at every place, and writes it half a voxel off: neither has such an axis.
+    edges = [[int(size == 1) for size in item.shape[1:]] for item in (image, reference)]
+    pad, like = BorderPad(edges[0]), BorderPad(edges[1])(reference)
+    inner = [slice(edge, edge + size) for edge, size in zip(edges[1], reference.shape[1:], strict=True)]
+
+    def move(values: Tensor) -> Tensor:
+        return torch.as_tensor(resample(pad(values), like)).as_subclass(Tensor)[:, *inner]
+
     outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
-    # Along an axis of one voxel torch reads that voxel at every place.
-    image = cast(MetaTensor, BorderPad([int(size == 1) for size in image.shape[1:]])(image - outside))
-    moved = torch.as_tensor(move(image, reference)).as_subclass(Tensor) + outside
-    if key in MEASURED_MAPS:
-        measured = MetaTensor((image.as_tensor() != 0).float(), affine=image.affine)
-        share = torch.as_tensor(move(measured, reference)).as_subclass(Tensor)
+    moved = move(image - outside)
+    if key in MEASURED_MAPS or 1 in image.shape[1:]:
+        known = (image.as_tensor() != 0) | (key not in MEASURED_MAPS)
+        share = move(MetaTensor(known.float(), affine=image.affine))
         moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
     grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
     own = {OWN_FILE: image.meta.get("filename_or_obj", "")}  # it states the times of a series
-    return MetaTensor(moved.to(image.dtype), meta={**image.meta, **own, **grid})
+    return MetaTensor((moved + outside).to(image.dtype), meta={**image.meta, **own, **grid})
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:
