@@ -30,7 +30,7 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
     after the last good one is left out; inside, its bad slices are interpolated in time, by the cubic through the two
     good frames on either side.
 
-    Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out; ``times_s`` (T,), from the first frame left. Units: HU, s.
+    Shapes: ``series`` (T, H, W, D) in, (T', H, W, D) out; ``times_s`` (T,) in, (T',) out. Units: HU, s.
     """
     if len(series) < 3:
         return series, times_s, []
@@ -49,7 +49,7 @@ def repair_frames(series: Tensor, times_s: np.ndarray) -> tuple[Tensor, np.ndarr
     ends, inside = (*range(first), *range(last + 1, len(series))), np.flatnonzero(bad[first : last + 1].any(axis=1))
     flags = [_flag(bad, n, "left out", about) for n in ends]
     flags += [_flag(bad, int(n) + first, "interpolated between its neighbours", about) for n in inside]
-    series, times_s, bad = series[first : last + 1], times_s[first : last + 1] - times_s[first], bad[first : last + 1]
+    series, times_s, bad = series[first : last + 1], times_s[first : last + 1], bad[first : last + 1]
     return (_interpolate(series, times_s, bad) if len(inside) else series), times_s, flags
 
 

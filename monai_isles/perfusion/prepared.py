@@ -76,14 +76,17 @@ def prepare_series(
         fix = "pass the series as (T, H, W, D), the mask as (H, W, D)"
         raise refused("E-PERF-02", where="perfusion series", found=found, fault="series and mask do not fit", fix=fix)
     # Frames first: a torn or mirrored one would pass for movement.
-    series, times, lost = repair_frames(series, frame_times(len(series), dt_s, times_s))
+    given = frame_times(len(series), dt_s, times_s)
+    series, times, lost = repair_frames(series, given)
+    skipped, times = int(np.searchsorted(given, times[0])), times - times[0]
     # Movement before the even steps: interpolation between two places of the head would blur its edges.
     moved = head_motion(series, spacing_mm, baseline_frames=_FIRST_FRAMES) if motion else None
     flags = [*lost, *([] if moved is None else motion_flags(moved.largest_mm, applied=moved.helps))]
     if moved is not None and moved.helps:
         series = correct_motion(series, moved, spacing_mm)
-    if moved is not None:  # its path is drawn and recorded over the frames of the maps
-        moved = replace(moved, path=even_frames(torch.from_numpy(moved.path), times)[0].numpy())
+    if moved is not None:  # its path is drawn over the frames of the maps, its differences are named by those given
+        after_hu = np.pad(moved.after_hu, (skipped, 0), "edge")
+        moved = replace(moved, path=even_frames(torch.from_numpy(moved.path), times)[0].numpy(), after_hu=after_hu)
     series, step_s, uneven = even_frames(series, times)
     flags += frame_flags(times, step_s, uneven=uneven)
     tissue, cranial, cut = _masks(series[:_FIRST_FRAMES].float().mean(0).numpy(), spacing_mm, mask)

@@ -89,17 +89,22 @@ def _move(key: str, image: MetaTensor, reference: MetaTensor, where: str) -> Met
     gap = np.maximum(low - last, first - high)
     if (gap >= 0).any():
         raise refused("E-GRID-03", where=where, found=f"{gap.max():.4g} mm between them")
-    move = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    resample = ResampleToMatch(mode="nearest" if key == LABEL else "bilinear", padding_mode="zeros", align_corners=True)
+    # torch reads the only voxel of an axis at every place, and writes it half a voxel off: neither has such an axis.
+    edges = [[int(size == 1) for size in item.shape[1:]] for item in (image, reference)]
+    pad, like = BorderPad(edges[0]), BorderPad(edges[1])(reference)
+    inner = [slice(edge, edge + size) for edge, size in zip(edges[1], reference.shape[1:], strict=True)]
+
+    def move(values: Tensor) -> Tensor:
+        return torch.as_tensor(resample(pad(values), like)).as_subclass(Tensor)[:, *inner]
+
     outside = AIR_HU if key in ("ct", "ctp") else 0  # 0 HU is water, which would count as head
-    held = image.as_tensor() != 0 if key in MEASURED_MAPS else torch.ones_like(image.as_tensor()[:1])
-    parts = (image - outside, MetaTensor(held.float(), affine=image.affine))
-    # Along an axis of one voxel torch reads that voxel at every place.
-    pad = BorderPad([int(size == 1) for size in image.shape[1:]])
-    moved, share = (torch.as_tensor(move(pad(part), reference)).as_subclass(Tensor) for part in parts)
-    moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0) + outside
+    held = (image.as_tensor()[:1] != 0) | (key not in MEASURED_MAPS)
+    moved, share = move(image - outside), move(MetaTensor(held.float(), affine=image.affine))
+    moved = torch.where(share >= 0.5, moved / share.clamp_min(0.5), 0.0)
     grid = {name: reference.meta[name] for name in _GRID if name in reference.meta}
     own = {OWN_FILE: image.meta.get("filename_or_obj", "")}  # it states the times of a series
-    return MetaTensor(moved.to(image.dtype), meta={**image.meta, **own, **grid})
+    return MetaTensor((moved + outside).to(image.dtype), meta={**image.meta, **own, **grid})
 
 
 def onto_first(images: Mapping[str, Image], *, case: str) -> dict[str, Image]:

@@ -239,7 +239,8 @@ def _entry(
         unknown = [f"{key}, which is no modality" for key in case if key not in (*MODALITIES, LABEL)]
         if missing or unknown:
             raise refused("E-USE-80", where="segment", found="; ".join([*missing, *unknown]))
-        available = [key for key in (*keys, *optional) if key in case]
+        unused = {LABEL, "ctp"} - {*keys, *optional}  # the others serve the threshold rules and the page
+        available = [key for key in dict.fromkeys((*keys, *optional, *case)) if key in case and key not in unused]
         images = {key: _on_disk(case[key], aside / "in" / f"{key}.nii.gz") for key in available}
         for key, path in images.items():
             check_file(path, f"{key}: {path}")

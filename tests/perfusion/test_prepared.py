@@ -36,6 +36,14 @@ def test_movement_is_found_and_the_brain_with_it(scan) -> None:
     assert {flag.code for flag in prepared.flags} == {"few-slices"}
 
 
+def test_movement_is_named_by_the_frames_given_where_the_first_are_left_out(scan) -> None:
+    case, _, prepared = scan
+    torn = case.ctp.copy()
+    torn[:2] = 0
+    found = prepare_series(torn, spacing_mm=case.spacing_mm, dt_s=case.dt_s)
+    assert len(found.rise_hu) == len(case.ctp) - 2 and found.motion.after_hu.shape == prepared.motion.after_hu.shape
+
+
 def test_volume_is_true_where_a_vein_is_wide_enough_and_the_artery_alone_is_too_small(scan, measured) -> None:
     _, true, prepared = scan
     scaled, plain = measured, measured_maps(prepared, venous_scaling=False)

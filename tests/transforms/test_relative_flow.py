@@ -36,6 +36,11 @@ def test_a_ct_that_cannot_be_registered_leaves_the_centre_column() -> None:
     assert out["midline"] == "centroid"
 
 
+def test_a_ct_that_was_not_read_leaves_the_centre_column() -> None:
+    """The overlay ``without_ct.json`` of a case that has one: its entry holds the path."""
+    assert RelativeFlowd()(entry() | {"ct": "case_7/ct.nii.gz"})["midline"] == "centroid"
+
+
 def test_the_brain_may_come_from_other_maps() -> None:
     data = entry()
     del data["mtt"]

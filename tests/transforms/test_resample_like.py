@@ -154,3 +154,19 @@ def test_one_slice_stays_one_slice() -> None:
     out = ResampleLiked(["ct", "cbf", "label"], allow=True)(data)
     for key in ("cbf", "label"):
         assert out[key][0, 2, 2].tolist() == [0, 0, 1, 0, 0]
+    place[2, 3], place[0, 0] = 22.0, 0.5  # another grid in plane, 2 mm off in slices of 10 mm: no air is mixed in
+    thin = {"cbf": data["cbf"], "ct": MetaTensor(torch.full((1, 8, 4, 1), 40.0), affine=place)}
+    assert ResampleLiked(["cbf", "ct"], allow=True)(thin)["ct"][0, 2, 2, 0] == pytest.approx(40.0)
+
+
+@pytest.mark.parametrize(("z_mm", "wanted"), [(0.0, 10.0), (25.0, 12.5), (40.0, 14.0)])
+def test_onto_one_slice_comes_what_lies_there(z_mm: float, wanted: float) -> None:
+    """Slices of 10 to 14, 10 mm apart: torch writes the only voxel of an axis half a voxel off."""
+    place = np.diag([1.0, 1.0, 10.0, 1.0])
+    stack = MetaTensor(torch.arange(10.0, 15.0).expand(1, 4, 4, 5).clone(), affine=place)
+    place = place.copy()
+    place[2, 3] = z_mm
+    out = ResampleLiked(["ct", "flair"], allow=True)({
+        "ct": MetaTensor(torch.zeros(1, 4, 4, 1), affine=place), "flair": stack
+    })  # fmt: skip
+    assert out["flair"].shape == (1, 4, 4, 1) and out["flair"][0, 2, 2, 0] == pytest.approx(wanted)

@@ -88,6 +88,13 @@ def test_images_in_memory_give_the_rule_of_those_on_disk(
     np.testing.assert_array_equal(image.get_fdata(), wanted.array("lesion"))
 
 
+def test_a_given_image_that_the_bundle_does_not_read_serves_the_rules(images: dict[str, nibabel.Nifti1Image]) -> None:
+    bundle = monai_isles.load_bundle("threshold", overlays=("without_ct.json",))
+    maps = {key: image for key, image in images.items() if key != "ct"}
+    sides = [monai_isles.segment(given, bundle).record["perfusion"]["midline"] for given in (images, maps)]
+    assert sides == ["mirror", "centroid"]
+
+
 PLAIN = np.zeros((4, 4, 2))
 
 
