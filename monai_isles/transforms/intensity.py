@@ -244,7 +244,7 @@ class RelativeFlowd(MapTransform):
 
     Args:
         cbf, tmax: the maps of the rule.
-        maps, ct: those whose sum above zero is the brain; the unstripped CT, if there is one.
+        maps, ct: those whose sum above zero is the brain; the unstripped CT, if there is one that is read.
 
     Raises: ``E-STRIP-01`` no brain, ``E-STRIP-04`` a map is missing, ``E-EVAL-02`` no healthy flow, and others.
 
@@ -271,7 +271,7 @@ class RelativeFlowd(MapTransform):
         image = out[self.cbf]
         mask = brain_mask([out[key] for key in self.maps], where=f"{where}: {', '.join(self.maps)}")
         brain, cbf, tmax_s = mask.numpy()[0] > 0, volume_of(image), volume_of(out[self.tmax])
-        ct = volume_of(out[self.ct]) if self.ct in out else None
+        ct = volume_of(out[self.ct]) if self.ct in out and not isinstance(out[self.ct], str) else None
         left, out["midline"] = split_head(ct, brain, spacing_of(image), where=where)
         flow = relative_cbf(cbf, brain, contralateral_side(tmax_s, brain, left)).astype(np.float32)
         out["rcbf"] = convert_to_dst_type(flow[None], image, dtype=torch.float32)[0]

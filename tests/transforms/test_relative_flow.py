@@ -36,6 +36,11 @@ def test_a_ct_that_cannot_be_registered_leaves_the_centre_column() -> None:
     assert out["midline"] == "centroid"
 
 
+def test_a_ct_that_the_bundle_does_not_read_is_left_alone() -> None:
+    out = RelativeFlowd()(entry() | {"ct": "case_1/ct.nii"})  # overlay without_ct.json on a case with a CT
+    assert out["midline"] == "centroid" and out["ct"] == "case_1/ct.nii"
+
+
 def test_the_brain_may_come_from_other_maps() -> None:
     data = entry()
     del data["mtt"]
