@@ -163,8 +163,8 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
     """Return the cases at the quartiles of the last row's Dice, each with the mask of every row."""
     rows: Sequence[dict[str, Any]] = results[-1].tables[0].rows
     ranked = sorted(rows, key=lambda row: row["dsc"])
-    chosen = [ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25)]
-    shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}
+    chosen = (ranked[round(share * (len(ranked) - 1))]["case"] for share in (0.75, 0.5, 0.25))
+    shown: dict[str, dict[str, CaseView]] = {name: {} for name in chosen}  # of few scans two may be one
     for result in results:
         value, files = result.predictions, result.predictions.files(modality)
         for case in (case for case in value.cases if case.name in shown):
@@ -175,7 +175,7 @@ def _three_cases(results: Sequence[RowResult], modality: str) -> list[dict[str, 
             images = {modality: image.data}
             view = CaseView(case.name, images, reference.spacing_mm, None, None, mask, reference.data > 0)
             shown[case.name][result.row.name] = view
-    return [shown[name] for name in chosen]
+    return list(shown.values())
 
 
 def _unseen_table(request: Request, name: str, result: RowResult) -> str:

@@ -89,7 +89,7 @@ def _draw(place: Axes, curves: Curve, lines: Sequence[tuple[str, str]], best: in
     if len(lines) > 1:
         place.legend(frameon=False, fontsize=8.5, labelcolor=INK)
     place.set_xlabel("epoch")
-    place.xaxis.set_major_locator(MaxNLocator(integer=True))
+    place.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
 
 
 def _column(curves: Curve, key: str) -> np.ndarray:

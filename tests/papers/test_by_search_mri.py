@@ -6,6 +6,7 @@ import csv
 import json
 import runpy
 import zipfile
+from functools import partial
 from pathlib import Path
 
 import nibabel
@@ -19,9 +20,11 @@ from monai_isles.data import make_datalist
 from monai_isles.io import publish_json
 from monai_isles.io.payload import sha256_of
 from monai_isles.io.publish import publish_text
+from monai_isles.papers import by_search
 from monai_isles.papers import study as papers_study
 from monai_isles.papers.study import Study, paper_rows
 from monai_isles.phantom import make_dataset
+from monai_isles.reports.views import CaseView
 
 ROOT = Path(__file__).parents[2]
 BUNDLE = ROOT / "bundles/clerigues_mri"
@@ -62,13 +65,22 @@ def trained(monkeypatch: pytest.MonkeyPatch) -> list[Plan]:
     return plans
 
 
+def _named(names: list[str], views: dict[str, CaseView]) -> dict[str, CaseView]:
+    names.append(next(iter(views.values())).name)
+    return views
+
+
 @pytest.mark.parametrize(("task", "printed"), [("siss", "0.710"), ("spes", "0.820")])
 def test_three_rows_stand_beside_the_published_ones(
-    task: str, printed: str, scans: dict[str, Path], trained: list[Plan], tmp_path: Path
+    task: str, printed: str, scans: dict[str, Path], trained: list[Plan], tmp_path: Path, monkeypatch
 ) -> None:
+    drawn: list[str] = []
+    draw = by_search.methods_montage
+    monkeypatch.setattr(by_search, "methods_montage", lambda cases: draw([*map(partial(_named, drawn), cases)]))
     run = runpy.run_path(str(ROOT / "tools/reproduce.py"))["main"]
     words = ["clerigues_mri", "--task", task, "--dataset-dir", str(scans[task]), "--bundle", str(BUNDLE)]
     assert run([*words, "--out", str(tmp_path / "out")]) == 0
+    assert drawn and len(set(drawn)) == len(drawn)  # of four scans two quartiles are one
     assert [list(plan.overlays)[-1] for plan in trained] == ["baseline.json", "balanced.json", "proposed.json"]
     assert all(len(plan.folds) == 4 and ("spes.json" in plan.overlays) is (task == "spes") for plan in trained)
     with (tmp_path / "out/table.csv").open(encoding="utf-8") as file:

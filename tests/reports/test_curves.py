@@ -60,3 +60,8 @@ def test_epochs_without_validation_do_not_break_the_curve() -> None:
     (place,) = training_curves(curves).axes[:1]
     drawn = {line.get_label(): line.get_xdata().tolist() for line in place.lines}
     assert drawn["training"] == [1, 2, 3, 4, 5, 6] and drawn["validation"] == [2, 4, 6]
+
+
+def test_a_single_epoch_has_no_fractions_of_an_epoch() -> None:
+    place = training_curves([{"epoch": 1, "train_loss": 1.0}]).axes[0]
+    assert all(tick == round(tick) for tick in place.get_xticks())

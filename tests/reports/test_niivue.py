@@ -44,6 +44,7 @@ def test_volumes_lead_back_to_their_units_and_places(view: CaseView) -> None:
 def test_the_page_runs_from_a_file_without_a_script_error(view: CaseView, tmp_path: Path) -> None:
     case_page(view, tmp_path / "page.html", viewer="niivue")
     text = (tmp_path / "page.html").read_text(encoding="utf-8")
+    assert "isCornerOrientationText: true" in text  # on the cross R lay grey on white bone
     assert len(text) < 8e6 and "Copyright (c) 2021, Niivue" in text and "connect-src data: blob:" in text
     if CHROMIUM is None:
         pytest.skip("no chromium on this machine")

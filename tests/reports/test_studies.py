@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 
-from monai_isles.reports.studies import COLUMNS, find_outliers, methods_text, publish_studies
+from monai_isles.reports.studies import COLUMNS, _plots, find_outliers, methods_text, publish_studies
 
 ROOT = Path(__file__).parents[2]
 VOLUMES = [8.0, 9.0, 10.0, 11.0, 12.0, 13.0, 14.0, 15.0, 900.0]
@@ -152,6 +152,11 @@ def test_the_methods_name_versions_settings_thresholds_and_references(run: tuple
 def test_methods_of_maps_that_were_given_say_nothing_of_their_making() -> None:
     text = methods_text({"bundle": "threshold", "weights": {}, "cases": {}}, [{"lesion_ml": 1.0}])
     assert "with no trained weights" in text and "contrast series" not in text and "boutelier2012" not in text
+
+
+def test_studies_are_counted_in_whole_numbers() -> None:
+    (shown,) = _plots(pd.DataFrame([[2.0], [50.0]], columns=["lesion_ml"]).reindex(columns=[c.name for c in COLUMNS]))
+    assert ">1</text>" in shown.svg and not re.search(r">\d\.\d+</text>", shown.svg)
 
 
 def test_the_docs_name_every_column() -> None:

@@ -1,7 +1,7 @@
 {
   const facts = JSON.parse(document.getElementById("niivue-data").textContent), frame = document.getElementById("niivue");
   const find = id => document.getElementById(id), viewer = new niivue.Niivue({
-    backColor: [0, 0, 0, 1], isRadiologicalConvention: true, isColorbar: true, show3Dcrosshair: true, loadingText: "", logLevel: "error",
+    backColor: [0, 0, 0, 1], isRadiologicalConvention: true, isColorbar: true, show3Dcrosshair: true, isCornerOrientationText: true, fontColor: [1, 0.75, 0, 1], loadingText: "", logLevel: "error",
     multiplanarShowRender: niivue.SHOW_RENDER.NEVER, multiplanarLayout: niivue.MULTIPLANAR_TYPE.ROW, dragAndDropEnabled: false, isResizeCanvas: true,
   });
   const hex = colour => [1, 3, 5].map(at => parseInt(colour.slice(at, at + 2), 16));
