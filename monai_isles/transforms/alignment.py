@@ -199,11 +199,7 @@ def itk_mirror(image: np.ndarray, grid: Grid, start: Mirror) -> Mirror:
         last = grid.origin_mm[0] + (grid.shape[0] - 1) * grid.spacing_mm[0]
         fixed = _itk_image(itk, image, grid, grid.origin_mm)
         moving = _itk_image(itk, image[::-1], grid, (-last, *grid.origin_mm[1:]))
-        flat, matrix = len(grid.shape) == 2, itk.matrix_from_array(flip @ start.matrix)
-        # ITK's transform of a point of the head into the flipped head
-        transform = itk.AffineTransform[itk.D, 2].New() if flat else itk.Euler3DTransform[itk.D].New()
-        transform.SetMatrix(matrix) if flat else transform.SetMatrix(matrix, 1e-6)
-        transform.SetTranslation([float(v) for v in flip @ start.shift_mm])
+        transform = _itk_transform(itk, Mirror(flip @ start.matrix, flip @ start.shift_mm))
         _itk_register(itk, fixed, moving, transform)
         matrix = itk.array_from_matrix(transform.GetMatrix())
         return Mirror(flip @ matrix, flip @ np.array(list(transform.GetOffset())))
@@ -214,6 +210,15 @@ def _itk_image(itk: Any, values: np.ndarray, grid: Grid, origin_mm: tuple[float,
     image.SetSpacing([float(s) for s in grid.spacing_mm])
     image.SetOrigin([float(o) for o in origin_mm])
     return image
+
+
+def _itk_transform(itk: Any, start: Mirror) -> Any:
+    """Return ITK's transform of a point of the head into the flipped head, beginning at ``start``."""
+    axes, matrix = len(start.shift_mm), itk.matrix_from_array(start.matrix)
+    transform = itk.AffineTransform[itk.D, 2].New() if axes == 2 else itk.Euler3DTransform[itk.D].New()
+    transform.SetMatrix(matrix) if axes == 2 else transform.SetMatrix(matrix, 1e-6)
+    transform.SetTranslation([float(v) for v in start.shift_mm])
+    return transform
 
 
 def _itk_register(itk: Any, fixed: Any, moving: Any, transform: Any) -> None:
