@@ -163,9 +163,8 @@ def measured_maps(
         place = place & _steady(rise, place)
     curves = _smooth_curves(rise, place, width, spacing)
     # Noise is known only once the usual width was tried.
-    ratio = float(curves.mean(0).max()) / max(curve_noise(curves), 1e-6)
-    wider = SMOOTHING_MM * min(max(CALM_RISE / max(ratio, 1e-6), 1.0), WIDEST_MM / SMOOTHING_MM)
-    if smoothing_mm is None and wider > width:
+    wider = _calming_width(curves) if smoothing_mm is None else width
+    if wider > width:
         width, curves = wider, _smooth_curves(rise, place, wider, spacing)
     # Noise of the smoothed curves: what the maps are made of.
     noise = curve_noise(curves)
@@ -198,6 +197,12 @@ def _smooth_curves(rise: Tensor, place: Tensor, width_mm: float, spacing_mm: tup
     """Return the curves (V, T) of ``place`` (D, H, W), smoothed in plane; ``rise`` is (T, D, H, W)."""
     smooth = smooth_slices(rise, place, fwhm_mm=width_mm, spacing_mm=spacing_mm)
     return smooth.flatten(1)[:, place.flatten()].T.contiguous()
+
+
+def _calming_width(curves: Tensor) -> float:
+    """Return the width at which the mean of curves, smoothed over 5 mm, rises by ``CALM_RISE`` times the noise."""
+    rise = float(curves.mean(0).max()) / max(curve_noise(curves), 1e-6)
+    return SMOOTHING_MM * min(max(CALM_RISE / max(rise, 1e-6), 1.0), WIDEST_MM / SMOOTHING_MM)
 
 
 def _steady(rise: Tensor, place: Tensor) -> Tensor:

@@ -60,13 +60,7 @@ def vessel_flags(
         yield Flag("short-series", "warning", text)
     if baseline_frames < 3:
         yield Flag("short-baseline", "warning", f"{baseline_frames} frames before the bolus")
-    artery = scale * aif_hu
-    part = float(vof_hu.max()) / max(float(artery.max()), 1e-6)
-    # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
-    late_s = arrival_s(vof_hu, dt_s, 0.5) - arrival_s(artery, dt_s, 0.5)
-    if part < LEAST_VEIN or late_s < LEAST_DELAY_S:
-        text = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
-        yield Flag("weak-vof", "warning", text + ": no whole vein was found, flow and volume may be off by one factor")
+    yield from _vein_flags(scale * aif_hu, vof_hu, dt_s)
     # Scaling by the widest vessel corrects the artery's partial volume only if that vessel fills its voxels.
     if scale < 1.1:
         text = f"no vessel is wider than the artery (areas {scale:.2f} : 1): flow and volume may be too high throughout"
@@ -137,6 +131,16 @@ def missing_share(interior_vox: np.ndarray) -> np.ndarray:
     below, above = np.maximum.accumulate(counts), np.maximum.accumulate(counts[::-1])[::-1]
     wanted = np.minimum(below, above)
     return np.where(wanted > 0, 1.0 - counts / np.maximum(wanted, 1.0), 0.0)
+
+
+def _vein_flags(aif_hu: np.ndarray, vof_hu: np.ndarray, dt_s: float) -> Iterator[Flag]:
+    """Judge whether the venous curve can be a vein's: nearly as tall as the artery after scaling, and later."""
+    part = float(vof_hu.max()) / max(float(aif_hu.max()), 1e-6)
+    # The rise is steep where the top is flat: the time of half the peak is sharper than that of the peak.
+    late_s = arrival_s(vof_hu, dt_s, 0.5) - arrival_s(aif_hu, dt_s, 0.5)
+    if part < LEAST_VEIN or late_s < LEAST_DELAY_S:
+        text = f"the venous curve peaks at {100 * part:.0f} % of the arterial one and comes {late_s:.1f} s after it"
+        yield Flag("weak-vof", "warning", text + ": no whole vein was found, flow and volume may be off by one factor")
 
 
 def frame_flags(times_s: np.ndarray, dt_s: float, *, uneven: bool) -> Iterator[Flag]:
