@@ -144,11 +144,7 @@ def measured_maps(
     place = inside[box].permute(2, 0, 1).to(device)
     rise = prepared.rise_hu[(slice(None), *box)].to(device).permute(0, 3, 1, 2).contiguous()
     spacing = prepared.spacing_mm[:2]
-    result = None
-    if aif is None:
-        flat, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
-        tissue, cranial = (flat[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
-        result = find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
+    result = None if aif is not None else _vessels_of(prepared, venous_scaling=venous_scaling)
     artery = np.asarray(aif if result is None else result.aif, np.float32)
     # Blood volume needs no deconvolution: area of the curve over area of the artery.
     blood = 100.0 * _SCALE * rise.sum(0) / float(artery.sum())
@@ -212,6 +208,12 @@ def _steady(rise: Tensor, place: Tensor) -> Tensor:
     for before, now, after in zip(rise, rise[1:], rise[2:], strict=False):
         bends.add_(torch.add(before, after).sub_(now, alpha=2.0).square_())
     return bends <= UNSTEADY * bends[place].median()
+
+
+def _vessels_of(prepared: PreparedSeries, *, venous_scaling: bool) -> Vessels:
+    rise, masks = prepared.rise_hu.flatten(1), (prepared.tissue, prepared.cranial)
+    tissue, cranial = (rise[:, torch.from_numpy(mask).flatten()].T.numpy() for mask in masks)
+    return find_vessels(tissue, cranial, prepared.dt_s, venous_scaling=venous_scaling)
 
 
 def _remarks(

@@ -200,8 +200,6 @@ def ischaemia(
     core_vox, low_vox = int(core.sum()), int(hypoperfused.sum())
     core_ml, mismatch_ml = _ml(core_vox, spacing_mm), _ml(low_vox - core_vox, spacing_mm)
     ratio = low_vox / core_vox if core_vox else (math.inf if low_vox else math.nan)
-    on_left = None if left is None else int(hypoperfused[_bool(left)[0]].sum())
-    side = None if on_left is None else ("none" if not low_vox else ("left" if 2 * on_left > low_vox else "right"))
     return Ischaemia(
         core=core,
         hypoperfused=hypoperfused,
@@ -216,7 +214,7 @@ def ischaemia(
         rcbf_ml={cut: _ml(int(clusters(relative < cut).sum()), spacing_mm) for cut in FLOWS},
         intensity_ratio=float(delayed[10.0].sum() / six.sum()) if six.any() else math.nan,
         cbv_index=math.nan if cbv is None else _mean_ratio(cbv, six & brain, contralateral & brain),
-        side=side,
+        side=None if left is None else _fuller_side(hypoperfused, *_bool(left)),
     )
 
 
@@ -224,6 +222,11 @@ def _mean_ratio(volume: np.ndarray, part: np.ndarray, whole: np.ndarray) -> floa
     """Return the mean of a map in a part over its mean in the whole; nan where either is empty or zero."""
     means = [float(volume[mask].mean(dtype=np.float64)) if mask.any() else 0.0 for mask in (part, whole)]
     return means[0] / means[1] if part.any() and means[1] > 0 else math.nan
+
+
+def _fuller_side(mask: np.ndarray, left: np.ndarray) -> str:
+    counts = [int((mask & side).sum()) for side in (left, ~left)]
+    return "none" if not any(counts) else ("left" if counts[0] > counts[1] else "right")
 
 
 def defuse3_profile(core_ml: float, mismatch_ml: float, mismatch_ratio: float) -> bool:

@@ -160,9 +160,7 @@ def find_vessels(tissue_hu: np.ndarray, cranial_hu: np.ndarray, dt_s: float, *, 
     widest = widest if len(good) >= VENOUS_VOXELS else none
     wide = _mean(cranial_hu[widest]) if len(widest) else aif
     # Thin arteries share their voxel with tissue; the widest vessel shows the area they should have.
-    # Areas are compared over the part of the bolus that both have shown before the scan ends.
-    late = int(np.clip(int(wide.argmax()) - int(aif.argmax()), 0, round(LATEST_S / dt_s)))
-    scale = max(1.0, float(wide.sum()) / max(float(aif[: len(aif) - late].sum()), 1e-6)) if venous_scaling else 1.0
+    scale = max(1.0, _area_ratio(wide, aif, dt_s)) if venous_scaling else 1.0
     vein = _venous(cranial_hu, good, late_s)
     if not len(vein):  # edges of moving bone have large areas too: look among smaller ones
         more = order[-max(_CANDIDATES, len(order) // _SHARE) :]
@@ -206,3 +204,10 @@ def _venous(cranial_hu: np.ndarray, good: np.ndarray, late_s: np.ndarray) -> np.
     tall = [group[np.argsort(cranial_hu[group].max(1), kind="stable")[-VENOUS_VOXELS:]] for group in groups]
     veins = [group for group in tall if len(group) == VENOUS_VOXELS]
     return max(veins, key=lambda group: float(_mean(cranial_hu[group]).max()), default=np.zeros(0, int))
+
+
+def _area_ratio(vof: np.ndarray, aif: np.ndarray, dt_s: float) -> float:
+    late = int(np.clip(int(vof.argmax()) - int(aif.argmax()), 0, round(LATEST_S / dt_s)))
+    # Compare areas over the part of the bolus that both have shown before the scan ends.
+    seen = aif[: len(aif) - late]
+    return float(vof.sum()) / max(float(seen.sum()), 1e-6)

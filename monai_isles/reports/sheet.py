@@ -47,8 +47,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
     else:
         flag = WORDS["flags"].get(emptiness(case.lesion, case.truth), "")
     unmeasured = case.uncertainty is None and case.probability is not None
-    notes = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}
-    on_ct = "ischemic core" if {"ct", "ctp"} & {*case.images, *read} else "lesion"
+    notes, by_ct = {"unmeasured": unmeasured, "synthetic": bool(case.synthetic)}, {"ct", "ctp"} & {*case.images, *read}
     return SimpleNamespace(
         name=case.name,
         anchor=anchor,
@@ -59,7 +58,7 @@ def sheet_of(case: CaseView, *, most_slices: int, anchor: str = "case", mirrored
         facts=_facts(result),
         flag=flag,
         pictures=_pictures(case, most_slices),
-        target="hypoperfused tissue" if result.get("target") == "hypoperfused" else on_ct,
+        target=WORDS["targets"].get(str(result.get("target")), "ischemic core" if by_ct else "lesion"),
         notes=[WORDS["notes"][name] for name, holds in notes.items() if holds],
         mirrored=drawn,
         stage=stage,

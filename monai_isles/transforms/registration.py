@@ -117,13 +117,7 @@ def register_mirror(
         raise refused("E-REG-04", where=where, found=repr(method), methods=", ".join(METHODS))
     axes = len(spacing_mm)
     settings, tissue = SETTINGS[axes], scale_head(head, window, where=where)
-    if settings.least_extent_mm:
-        places = np.argwhere(tissue > TISSUE)
-        extent_mm = (places.max(axis=0) + 1 - places.min(axis=0)) * np.array(spacing_mm)
-        if extent_mm.min() < settings.least_extent_mm:
-            sizes = " x ".join(f"{mm:.0f}" for mm in extent_mm)
-            text = f"tissue over {sizes} mm, {settings.least_extent_mm:.0f} mm wanted"
-            raise refused("E-REG-22", where=where, found=text)
+    _require_extent(tissue, spacing_mm, settings, where)
     # The outline steadies MR, whose bias fields differ between the sides; CT needs none (outline 0).
     image = (settings.outline * (tissue > TISSUE) + (1 - settings.outline) * tissue).astype(np.float32)
     grid = Grid.centred(image.shape[:axes], spacing_mm)
@@ -154,6 +148,17 @@ def scale_head(head: np.ndarray, window: tuple[float, float] | None, *, where: s
         result = f"{share:.1%} of the voxels lie above {low + TISSUE * (high - low):.4g}"
         raise refused("E-REG-01", where=where, found=result)
     return tissue
+
+
+def _require_extent(tissue: np.ndarray, spacing_mm: Sequence[float], settings: Settings, where: str) -> None:
+    if not settings.least_extent_mm:
+        return
+    places = np.argwhere(tissue > TISSUE)
+    extent_mm = (places.max(axis=0) + 1 - places.min(axis=0)) * np.array(spacing_mm)
+    if extent_mm.min() < settings.least_extent_mm:
+        sizes = " x ".join(f"{mm:.0f}" for mm in extent_mm)
+        result = f"tissue over {sizes} mm, {settings.least_extent_mm:.0f} mm wanted"
+        raise refused("E-REG-22", where=where, found=result)
 
 
 def _reflection(image: np.ndarray, grid: Grid, settings: Settings, where: str) -> tuple[Mirror, Level]:

@@ -31,7 +31,8 @@ function paint(stage, picture) {
   picture.levels.forEach((v, n) => {
     const value = stage.low + (v - 1) * (stage.high - stage.low) / 254;
     const shade = v === 0 ? 0 : Math.round(255 * Math.min(1, Math.max(0, (value - low) / (high - low))));
-    for (let c = 0; c < 3; c++) image.data[4 * n + c] = v === 0 ? 0 : table ? table[3 * shade + c] : shade;
+    const black = v === 0;
+    for (let c = 0; c < 3; c++) image.data[4 * n + c] = black ? 0 : table ? table[3 * shade + c] : shade;
     image.data[4 * n + 3] = 255; sum += shade;
   });
   pen.putImageData(image, 0, 0);
