@@ -97,6 +97,17 @@ def test_a_resumed_training_compares_the_preparation_and_the_precision(folder: P
 
 
 @of_every_bundle
+def test_the_calibration_is_of_the_bundles_own_weights_alone(folder: Path) -> None:
+    config = Bundle(folder).with_shipped_settings.config("inference")
+    found = []
+    for weights in (config.get("weights"), "runs/mine/model.pt") if config.get("calibration") else ():
+        config["weights"] = weights
+        config.parse(reset=True)
+        found.append(config.get_parsed_content("calibration"))
+    assert found in ([], [f"bundles/{folder.name}/models/calibration.json", None])
+
+
+@of_every_bundle
 def test_overlays_and_rows_have_a_place(folder: Path) -> None:
     known = config(folder, "train.json").keys() | config(folder, "inference.json").keys()
     overlays = [path.name for path in folder.glob("*.json") if path.name not in FILES]
