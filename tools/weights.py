@@ -186,7 +186,8 @@ def candidate(job: Job, run: Path) -> Path:
     pair, smallest, fitted = choose(OutOfFold(folder, cast(Plan, None), cases), job.bundle.paper, about)
     fit = calibration_of(copy / job.weights)
     publish_json(fit, asdict(fitted.calibration))
-    own = " if '/models/model.pt' in @weights else None" if job.weights == WEIGHTS else ""  # of no other weights
+    # of no other weights
+    own = " if @weights == @bundle_root + '/models/model.pt' else None" if job.weights == WEIGHTS else ""
     ids = {"min_size_vox": None} | smallest | {"calibration": f"$@bundle_root + '/models/{fit.name}'{own}"}
     set_ids(copy / job.ids, threshold=fitted.threshold, **ids)
     publish_json(copy / "chosen.json", choice_record(fitted, {"threshold_of_the_network": pair.threshold, **smallest}))
