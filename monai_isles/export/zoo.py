@@ -25,9 +25,7 @@ _HEADINGS = {
     "Training": "Training configuration",
 }
 _NONE_SHIPPED = "**No trained weights are shipped with this bundle: train it before use.**"
-_REPLACED = (
-    "> These weights (SHA-256 {}) replace the released ones: results, threshold and checksum below belong to those.\n\n"
-)
+_REPLACED = "> These weights (SHA-256 {}) replace the released ones, whose results, threshold and checksum follow.\n\n"
 _OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is theirs.**"
 TEMPLATES = Path(__file__).parent / "templates"
 

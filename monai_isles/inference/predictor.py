@@ -262,8 +262,7 @@ def load_predictor(
 
 def _network(parser: ConfigParser, path: Path | None, sha256: str | None, config: str) -> nn.Module:
     if path is not None and not path.is_file():
-        found = "a folder, not the file of weights in it" if path.is_dir() else "no such file"
-        raise refused("E-INF-11", where=str(path), found=found)
+        raise refused("E-INF-11", where=str(path), found="a folder, no file" if path.is_dir() else "no such file")
     state = {} if path is None else load_state(path, sha256=sha256)
     parser.parse(reset=True)
     network = parser.get_parsed_content("network").float()  # images are float32, whatever torch's default type is

@@ -45,8 +45,7 @@ def pdf_bytes(case: CaseView) -> bytes:
 def _mosaic(case: CaseView, slices: Sequence[int]) -> Figure:
     """Return the slices; the colours of the outlines are named below the last column, which has no scale."""
     figure = case_montage(case, slices)
-    for n, name in enumerate(outline_masks(case)):
-        label, colour = MASKS[name]
+    for n, (label, colour) in enumerate(MASKS[name] for name in outline_masks(case)):
         figure.text(0.998, (3 + 8 * n) / 72 / figure.get_figheight(), label, color=colour, fontsize=7, ha="right")
     return figure
 

@@ -175,7 +175,7 @@ def _plots(table: pd.DataFrame) -> list[SimpleNamespace]:
         figure, (axes,) = plot_axes(3.1, 2.0, pad=0.9)
         axes.hist(values, bins=min(20, max(5, len(values) // 3)), color=SERIES[0], edgecolor="none")
         axes.set(xlabel=column.label, ylabel="studies")
-        axes.yaxis.get_major_locator().set_params(integer=True)
+        axes.locator_params(axis="y", integer=True)
         quartiles = ", ".join(f"{q:.4g}" for q in np.percentile(values, [25, 50, 75]))
         caption = f"{column.meaning[:1].upper()}{column.meaning[1:]}; {len(values)} studies, quartiles {quartiles}."
         plots.append(plot(figure, f"Histogram of {column.label}", caption))

@@ -39,7 +39,7 @@ def test_the_card_of_own_weights_says_so(unet_weights: Path, tmp_path: Path) -> 
     publish_json(source / "metadata.json", metadata)
     copied = export_bundle(source, tmp_path / "copied", weights=unet_weights, graphs=False)
     card = (copied.folder / "docs/README.md").read_text(encoding="utf-8")
-    notice = f"> These weights (SHA-256 {sha256_of(unet_weights)}) replace the released ones: results,"
+    notice = f"> These weights (SHA-256 {sha256_of(unet_weights)}) replace the released ones, whose results,"
     assert card.startswith(notice)
     subprocess.run([sys.executable, ROOT / "tools/model_card.py", source], check=True)
     done = export_bundle(source, tmp_path / "out", weights=unet_weights, graphs=False)

@@ -115,7 +115,7 @@ def test_weights_are_verified(rehearse: Callable, untrained_weights: Path, tmp_p
         (other, "E-INF-12"),
         (listed, "E-INF-12"),
         (tmp_path / "no", "E-INF-11"),
-        (tmp_path, "a folder, not the file of weights in it"),
+        (tmp_path, "found a folder, no file"),
     ):
         code, text = rehearse(weights=path)
         assert code == 4 and word in text and path.name in text
