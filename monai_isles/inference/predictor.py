@@ -238,11 +238,11 @@ def load_predictor(
     stated, config = None if weights else bundle.weights_sha256, str(bundle.file("inference.json"))
     several: Sequence[Path | None] = paths or [None]
     fitted = parser.get_parsed_content("calibration") if "calibration" in parser else None
-    calibration = UNCALIBRATED if fitted is None else Calibration.read(fitted)
     own = parser["settings"] if "settings" in parser else []  # ids of this bundle that affect a result
     # A size in voxels, as of ``--min-size``, replaces the one in ml.
     used = [name for name in SETTINGS if name != "min_cluster_ml" or parser.get("min_size_vox") is None]
     networks = [_network(parser, path, stated, config) for path in several]
+    calibration = UNCALIBRATED if fitted is None else Calibration.read(fitted)
     sums = {str(path.absolute()): sha256_of(path) for path in paths}
     return Predictor(
         bundle=bundle.name,
