@@ -10,8 +10,8 @@ from typing import Any
 
 from monai_isles.data.datalist import read_datalist
 from monai_isles.data.entries import load_entries
-from monai_isles.data.folder import dicom_folders
-from monai_isles.data.layouts import DICOM, scan_layout, unused_images
+from monai_isles.data.folder import dicom_folders, owners_of
+from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
 from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
 from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
@@ -95,6 +95,10 @@ def check_folder(
     findings, seen = list(dict.fromkeys(named)), dict[str, str]()
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
+    if layout is PLAIN and owners_of(folder):
+        text = {"found": "DICOM files beside the images", "fault": "DICOM files are not checked here"}
+        fix = "check their folder alone too, which predict-series reads"
+        findings.append(finding("E-LIST-15", WARNING, where=str(folder), **text, fix=fix))
     weight = ERROR if keys or layout.channels else WARNING
     own_grids = keys is None and not layout.channels
     if keys is None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import nibabel
+import numpy as np
 import pytest
 
 from monai_isles.cli.main import main
-from monai_isles.data.checks import check_series
+from monai_isles.data.checks import check_folder, check_series
 from monai_isles.data.layouts import DICOM, find_layout
 from monai_isles.data.study import find_studies
 from monai_isles.dicom.read import read_series
@@ -45,6 +47,13 @@ def test_an_image_of_no_case_beside_dicom_files_does_not_hide_them(
     (tmp_path / "empty").mkdir()
     with pytest.raises(IslesError, match="E-LIST-01"):
         find_layout(tmp_path / "empty")
+
+
+def test_dicom_files_beside_a_case_of_nifti_images_are_said_not_to_be_checked(dicom) -> None:
+    assert "E-LIST-15" not in [one.code for one in check_folder(dicom.folder)[0]]
+    nibabel.save(nibabel.Nifti1Image(np.full((8, 8, 2), 40, np.int16), np.eye(4)), dicom.folder / "ct.nii.gz")
+    told = [one for one in check_folder(dicom.folder)[0] if one.code == "E-LIST-15"]
+    assert [(one.severity, one.found) for one in told] == [("warning", "DICOM files beside the images")]
 
 
 def test_the_command_prints_them(dicom, capsys: pytest.CaptureFixture[str]) -> None:
