@@ -141,7 +141,7 @@ def test_the_methods_name_versions_settings_thresholds_and_references(run: tuple
     assert "monai_isles" in text and "torch" in text and f"`{'ab' * 8}`" in text
     assert "method `bayes` (setting 0.5) [@boutelier2012]" in text and "over 5.0 mm" in text
     assert "below 30 % of the mean of the other hemisphere" in text and "Tmax above 6 s" in text
-    assert "Of 10 studies 9 were processed; 1 could not be processed (broken)." in text
+    assert "Studies processed: 9 of 10; 1 could not be processed (broken)." in text
     assert "| `step` | [4, 4] |" in text
     cited = set(re.findall(r"@(\w+)[;\]]", text))
     entries = set(re.findall(r"^@\w+\{(\w+),", text, re.MULTILINE))
