@@ -96,9 +96,9 @@ def check_folder(
     every = tuple(sorted({value for values in layout.targets.values() for value in values})) or None
     findings += unused_images(folder, scans)
     if layout is PLAIN and owners_of(folder):
-        text = {"found": "DICOM files beside the images", "fault": "DICOM files are not checked here"}
+        found, fault = "DICOM files beside the images", "DICOM files are not checked here"
         fix = "check their folder alone too, which predict-series reads"
-        findings.append(finding("E-LIST-15", WARNING, where=str(folder), **text, fix=fix))
+        findings.append(finding("E-LIST-15", WARNING, where=str(folder), found=found, fault=fault, fix=fix))
     weight = ERROR if keys or layout.channels else WARNING
     own_grids = keys is None and not layout.channels
     if keys is None:
