@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -149,7 +150,8 @@ def chosen_method(method: str | None, truncation: float | str | None) -> tuple[s
     """Return the method and its setting; by default ``learned``, or ``bcsvd`` where a truncation is given."""
     method = method or (METHOD if truncation is None else CONVENTIONAL)
     level = METHODS.get(method, 0.0) if truncation is None else truncation
-    number = isinstance(level, int | float) and not isinstance(level, bool) and 0 < level < 1
+    level = float(level) if isinstance(level, np.floating) else level
+    number = isinstance(level, float) and 0 < level < 1
     if method not in METHODS or not (number or (method == "tikhonov" and level == GCV)):
         found = f"{method!r}, {truncation!r}"
         raise refused("E-PERF-08", where="method and truncation", found=found, methods=", ".join(METHODS))

@@ -75,6 +75,9 @@ def prepare_series(
         found = f"series {tuple(series.shape)}, mask {tuple(mask.shape)}"
         fix = "pass the series as (T, H, W, D), the mask as (H, W, D)"
         raise refused("E-PERF-02", where="perfusion series", found=found, fault="series and mask do not fit", fix=fix)
+    if not all(math.isfinite(end) for end in series.aminmax()):
+        found, fix = "NaN or infinite voxels", "replace them, outside the head by -1024 HU (air)"
+        raise refused("E-PERF-02", where="perfusion series", found=found, fault="voxels without a number", fix=fix)
     # Frames first: a torn or mirrored one would pass for movement.
     given = frame_times(len(series), dt_s, times_s)
     series, times, lost = repair_frames(series, given)

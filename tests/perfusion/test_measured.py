@@ -112,6 +112,12 @@ def test_an_unknown_method_or_setting_is_refused(prepared: PreparedSeries, metho
         measured_maps(prepared, method=method, truncation=level)
 
 
+def test_a_truncation_may_be_a_number_of_numpy(prepared: PreparedSeries, aif: np.ndarray) -> None:
+    by = [measured_maps(prepared, aif=aif, truncation=kind(0.25)).tmax for kind in (float, np.float32, np.float64)]
+    np.testing.assert_array_equal(by[0], by[1])
+    np.testing.assert_array_equal(by[0], by[2])
+
+
 def test_the_baseline_ends_before_the_artery_fills() -> None:
     """The artery reaches a tenth of its peak at 11 - 3 sqrt(2 ln 10) = 4.6 s, the tissue four seconds later."""
     time_s, r = np.arange(40.0), np.hypot(*np.mgrid[-32:32, -32:32])[..., None]

@@ -102,6 +102,9 @@ def test_unknown_methods_and_truncations_are_refused(scan, method, level) -> Non
 def test_a_volume_and_a_series_without_a_head_are_refused() -> None:
     with pytest.raises(IslesError, match=r"E-PERF-02: not a series of volumes"):
         prepare_series(np.zeros((8, 8, 2)), spacing_mm=(1, 1, 5), dt_s=1.0)
+    for value in (np.nan, np.inf):
+        with pytest.raises(IslesError, match=r"E-PERF-02: voxels without a number(?s:.*)-1024 HU"):
+            prepare_series(np.full((12, 8, 8, 1), value, np.float32), spacing_mm=(1, 1, 5), dt_s=1.0)
     with pytest.raises(IslesError, match=r"E-PERF-04(?s:.*)no brain inside a skull"):
         prepare_series(np.zeros((12, 64, 64, 1), np.float32), spacing_mm=(1, 1, 5), dt_s=1.0)
 
