@@ -112,8 +112,7 @@ def write_layout(
         (folder / part).mkdir(parents=True)
     fitted = calibration_of(weights)
     kept = fitted.is_file() and weights.parent.resolve() == (source / WEIGHTS).parent.resolve()
-    if kept:
-        shutil.copyfile(fitted, folder / "models" / fitted.name)
+    chosen, moved = dict(settings or {}), False
     for path in sorted(source.glob("*.json")):
         if path.name != METADATA and not path.name.startswith("shipped"):
             config = portable(json.loads(path.read_text(encoding="utf-8")), path, folder / "configs")
@@ -122,8 +121,13 @@ def write_layout(
             if "calibration" in config and not kept:
                 config["calibration"] = None
             if path.name in (INFERENCE, "evaluate.json"):
-                config |= settings or {}
+                moved |= path.name == INFERENCE and config | chosen != config
+                config |= chosen
             write_json(folder / "configs" / path.name, config)
+    if kept:
+        copy = Path(shutil.copyfile(fitted, folder / "models" / fitted.name))
+        if moved:  # interval and confidence were fitted on masks of the bundle's own rule
+            write_json(copy, json.loads(copy.read_text(encoding="utf-8")) | {"volume": [], "lesions": []})
     for name, part in (("logging.conf", "configs"), (_DATA_LICENCE, "docs")):
         if (source / name).is_file():
             shutil.copyfile(source / name, folder / part / name)
@@ -302,8 +306,8 @@ def _finish(folder: Path, metadata: dict, graphs: Mapping[str, float], shipped: 
             for name, difference in graphs.items()
         }
     write_json(folder / "configs" / METADATA, metadata)
-    card, kind = folder / "docs" / CARD, {"shipped": shipped, "measured": "eval_metrics" in metadata}
-    honest = honest_card(card.read_text(encoding="utf-8"), metadata["weights_sha256"], **kind)
+    card = folder / "docs" / CARD
+    honest = honest_card(card.read_text(encoding="utf-8"), metadata, shipped=shipped)
     card.write_text(honest, encoding="utf-8")
     (folder / CARD).write_text(hub_card(honest, metadata), encoding="utf-8")
     licence = folder / "docs" / _DATA_LICENCE

@@ -27,14 +27,21 @@ _HEADINGS = {
 _NONE_SHIPPED = "**No trained weights are shipped with this bundle: train it before use.**"
 _REPLACED = "> These weights (SHA-256 {}) replace the released ones, whose results, threshold and checksum follow.\n\n"
 _OWN = "**These weights (SHA-256 {}) are the exporter's own: no number here is theirs.**"
+_INPUTS = re.compile(r"(?<=^Inputs:\n).*?(?=\n\nOutputs:)", re.MULTILINE | re.DOTALL)
 TEMPLATES = Path(__file__).parent / "templates"
 
 
-def honest_card(card: str, weights_sha256: str, *, shipped: bool, measured: bool) -> str:
-    """Return the card of an export, true to the weights inside and under the model zoo's headings.
+def honest_card(card: str, metadata: Mapping[str, Any], *, shipped: bool) -> str:
+    """Return the card of an export, true to the weights inside (``shipped``: there are some), under the zoo's headings.
 
-    ``shipped``: there are weights; ``measured``: the results of the card are theirs, not those of other weights.
+    Results of a card that names other weights are said to be theirs, and inputs that an overlay changed are listed.
     """
+    weights_sha256 = metadata["weights_sha256"]
+    measured = f"| SHA-256 | `{weights_sha256}` |" in card
+    named = {key: f"- {key}: {what['name']}, {what['unit']}" for key, what in metadata["modalities"].items()}
+    listed = _INPUTS.search(card)
+    if listed and set(re.findall(r"^- (\w+): ", listed[0], re.MULTILINE)) != set(named):
+        card = card.replace(listed[0], "\n".join(named.values()))
     bare = shipped and _NONE_SHIPPED in card
     if bare:
         card = card.replace(_NONE_SHIPPED, _OWN.format(weights_sha256))
@@ -83,7 +90,7 @@ def hub_card(card: str, metadata: Mapping[str, Any]) -> str:
 
 def unit_test(name: str, bundle: Bundle) -> str:
     """Return ``ci/unit_tests/test_<name>.py``: the bundle trains, evaluates and predicts once, by MONAI's workflows."""
-    metadata, mri = bundle.metadata, "flair" in bundle.metadata["modalities"]
+    metadata, kind = bundle.metadata, bundle.config("train").get("phantom_kind")
     train, inference = (json.loads(bundle.file(file).read_bytes()) for file in (TRAIN, INFERENCE))
     least = _LEAST | {key: train.get("patch") for key in ("step", "validation_step")}
     small = (bundle.overlay("small.json") if bundle.find("small.json") else {}) | {"max_epochs": 1}
@@ -92,7 +99,7 @@ def unit_test(name: str, bundle: Bundle) -> str:
     learns = "weights" in inference
     if learns:
         infer["handlers#0#_disabled_"] = True  # the small network has no weights
-    phantom = {"cases": 2, "seed": 3, "kind": "siss", "spacing_mm": 4.0} if mri else {
+    phantom = {"cases": 2, "seed": 3, "kind": kind, "spacing_mm": 4.0} if kind else {
         "cases": 3, "seed": 5, "series": "ctp" in metadata["modalities"], "max_slices": 2,
     }  # fmt: skip
     return (TEMPLATES / "zoo_test.py.txt").read_text(encoding="utf-8").format(

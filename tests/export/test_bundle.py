@@ -7,7 +7,7 @@ import json
 import shutil
 import zipfile
 from collections.abc import Callable
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import pytest
@@ -95,11 +95,16 @@ def test_other_weights_take_the_place_of_the_bundle_s(
 
 
 def test_a_calibration_goes_with_the_weights_it_is_of_alone(bundle: Path, other_weights: Path, tmp_path: Path) -> None:
-    publish_json(bundle / "models/calibration.json", asdict(Calibration(1.5, -0.2, [], [])))
+    fitted = Calibration(1.5, -0.2, [{"up_to_ml": None, "low": -1.0, "high": 1.0, "n": 40}], [0.5, 0.5, 0.5])
+    publish_json(bundle / "models/calibration.json", asdict(fitted))
     config = read(bundle / "inference.json") | {"calibration": "$@bundle_root + '/models/calibration.json'"}
     publish_json(bundle / "inference.json", config)
     own = export_bundle(bundle, tmp_path / "own", graphs=False)
-    assert Calibration.read(own.folder / "models/calibration.json") == Calibration(1.5, -0.2, [], [])
+    assert Calibration.read(own.folder / "models/calibration.json") == fitted
+    for threshold, shared in ((config["threshold"], fitted), (0.99, replace(fitted, volume=[], lesions=[]))):
+        place = tmp_path / f"at_{threshold}"  # interval and confidence hold for the bundle's own rule alone
+        chosen = export_bundle(bundle, place, graphs=False, settings={"threshold": threshold})
+        assert Calibration.read(chosen.folder / "models/calibration.json") == shared
     assert read(own.folder / "configs/inference.json")["calibration"] == config["calibration"]
     other = export_bundle(bundle, tmp_path / "other", weights=other_weights, graphs=False)
     assert not (other.folder / "models/calibration.json").exists()
@@ -141,6 +146,9 @@ def test_the_metadata_states_the_images_and_channels_of_an_overlay(tmp_path: Pat
     image, inputs = metadata["network_data_format"]["inputs"]["image"], metadata["modalities"]
     assert [*inputs] == ["dwi", "cbf", "cbv", "t1c", "t2", "tmax", "ttp"] and inputs["tmax"]["unit"] == "s"
     assert image["num_channels"] == 14 and image["channel_def"]["3"] == "t1c"
+    card = (done.folder / "docs/README.md").read_text(encoding="utf-8")
+    assert card.startswith(f"> These weights (SHA-256 {metadata['weights_sha256']}) replace the released ones")
+    assert "\n- tmax: time to maximum of the residue function, s\n" in card and "\n- flair: " not in card
 
 
 def test_an_export_is_not_exported_again(exported: Exported, tmp_path: Path) -> None:

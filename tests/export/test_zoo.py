@@ -99,14 +99,17 @@ def test_large_files_are_listed_below_an_address_or_refused(
 
 
 @pytest.mark.long
-@pytest.mark.parametrize("name", BUNDLES)
-def test_the_zoo_s_unit_test_of_the_bundle_passes(name: str, server: Forks, tmp_path: Path) -> None:
+@pytest.mark.parametrize(("name", "overlays"), [*((name, ()) for name in BUNDLES), ("clerigues_mri", ("spes.json",))])
+def test_the_zoo_s_unit_test_of_the_bundle_passes(
+    name: str, overlays: tuple[str, ...], server: Forks, tmp_path: Path
+) -> None:
     weights = None
     if not Bundle.open(name).weights.is_file() and name != "threshold":
         torch.manual_seed(0)
         network = Bundle.open(name).config("inference").get_parsed_content("network_def")
         publish_state(weights := tmp_path / "model.pt", network.state_dict())
-    done = export_bundle(name, tmp_path / "out", weights=weights, graphs=False, zoo=True, url="https://example.org")
+    how = {"overlays": overlays, "graphs": False, "zoo": True, "url": "https://example.org"}
+    done = export_bundle(name, tmp_path / "out", weights=weights, **how)
     zoo_name = Bundle.open(name).metadata["zoo_name"]
     assert done.folder.name == zoo_name and done.archive.name == f"{zoo_name}.zip"
     script = tmp_path / f"out/ci/unit_tests/test_{zoo_name}.py"
