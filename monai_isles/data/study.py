@@ -242,7 +242,7 @@ def _nifti(name: str, path: Path, series: Path, plain: Path | None, notes: tuple
 
 
 def _in_folder(path: Path, images: list[Path]) -> StudyFiles | None:
-    """Return the study of a folder's images, None where none has time and all can be read."""
+    """Return the study of a folder's images, None where none has time and all can be read, or each is of a case."""
     packed = [b for a, b in pairwise(images) if same_but_packed(a, b)]  # sorted: ``ctp.nii`` before ``ctp.nii.gz``
     images = [image for image in images if image not in packed]
     series, broken = [], dict[Path, IslesError]()
@@ -253,6 +253,9 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles | None:
             broken[image] = error
     if not series and not broken:
         return None
+    own = [key_of(image.name) or ("", "") for image in (*series, *broken)]
+    if len({*own}) == len(own) > 1 and all(key == "ctp" for _, key in own):
+        return None  # ``P1_ctp`` and ``P2_ctp`` are a case each
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
         fault = next(iter(broken.values()), refused("E-SCAN-02", where=str(path), found=result))

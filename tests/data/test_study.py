@@ -79,6 +79,17 @@ def test_a_series_asked_for_by_number_is_not_taken_for_a_nifti_file(tmp_path: Pa
     assert read_perfusion_series(file, series="ctp.nii.gz").times_s[1] == 1.5
 
 
+def test_series_of_several_cases_in_one_folder_are_a_study_each(tmp_path: Path) -> None:
+    paths = [series(tmp_path / f"P{n}_ctp.nii.gz") for n in (1, 2)]
+    (tmp_path / "P3_ctp.nii.gz").write_bytes(b"")
+    save(tmp_path / "P2_ct.nii.gz", np.full((6, 5, 2), 40.0))
+    found = find_studies([tmp_path])
+    assert [*found] == ["P1", "P2", "P3"] and [found[name].series for name in ("P1", "P2")] == paths
+    assert [found[name].plain for name in found] == [None, str(tmp_path / "P2_ct.nii.gz"), None]
+    with pytest.raises(IslesError, match="E-FILE"):
+        read_study(found["P3"])
+
+
 def test_a_series_beside_itself_under_gzip_is_one_study(tmp_path: Path) -> None:
     plain = series(tmp_path / "a" / "ctp.nii")
     (tmp_path / "a" / "ctp.nii.gz").write_bytes(gzip.compress(plain.read_bytes()))
