@@ -50,10 +50,8 @@ COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in 
 
 
 def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
-    """Write table, page and methods text of a run unless every study failed; Parquet where pandas can."""
+    """Write table, page and methods text of a run, failed studies with their reason; Parquet where pandas can."""
     cases = record["cases"]
-    if all(case["outcome"] == "failed" for case in cases.values()):
-        return []
     results = {
         name: read_record(out / name / "result.json") if case["outcome"] != "failed" else {}
         for name, case in cases.items()
@@ -213,7 +211,7 @@ def methods_text(
         "cases": cases,
         "failed": [name for name, case in cases.items() if case.get("outcome") == "failed"],
         "rows": [(name, str(value).replace("|", "\\|").replace("\n", " "))
-                 for name, value in (record.get("settings") or {}).items()],
+                 for name, value in (record.get("settings") or {}).items() if value is not None],
         "references": [*(known[key] for key in cited), *_own_entries(references)],
     }  # fmt: skip
     return environment().get_template("methods.md").render(facts) + "\n"
