@@ -47,7 +47,8 @@ def find_references(
     if data_list is not None:
         from monai_isles.data.entries import load_entries
 
-        wanted: dict[str, Any] = {"section": section, "folds": folds, "keys": ("ct", *PERFUSION_MAPS) if maps else ()}
+        needed, may = (PERFUSION_MAPS, ("ct",)) if maps else ((), ())
+        wanted: dict[str, Any] = {"section": section, "folds": folds, "keys": needed, "optional": may}
         entries = load_entries(data_list, ref_dir, **wanted, need_label=True, left_out=faults)
         cases = [Case.from_entry(entry) for entry in entries]
     elif _is_data_folder(ref_dir):
