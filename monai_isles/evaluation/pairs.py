@@ -153,6 +153,7 @@ def find_masks(folder: Path) -> dict[str, Path]:
     Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
     that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
     """
+    folder = folder.absolute()  # for workers in another folder
     failed, items = _failed_cases(folder), sorted(folder.iterdir()) if folder.is_dir() else []
     found = [(normalize("NFC", readable(name)), path) for item in items for name, path in _masks_of(item)]
     if not found:

@@ -38,6 +38,15 @@ def test_a_mask_of_a_former_run_is_no_prediction(tmp_path: Path, save_volume, ou
     assert list(find_masks(tmp_path)) == ["a", "b"]
 
 
+def test_masks_are_found_from_another_folder_too(tmp_path: Path, save_volume, monkeypatch) -> None:
+    save_volume(tmp_path / "pred" / "a" / "lesion.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / "b.nii.gz", ONE)
+    monkeypatch.chdir(tmp_path)
+    masks = find_masks(Path("pred"))
+    monkeypatch.chdir("/")  # as a worker of a cluster may stand in
+    assert all(path.is_file() for path in masks.values()) and len(masks) == 2
+
+
 def test_a_half_written_file_is_no_prediction(tmp_path: Path, save_volume) -> None:
     save_volume(tmp_path / ".part-1234-case_1.nii.gz", ONE)
     with pytest.raises(IslesError, match=r"(?s)E-EVAL-05: no reference found.*ISLES folder"):
