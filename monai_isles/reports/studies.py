@@ -49,10 +49,17 @@ _LINES = (Path(__file__).parent / "templates/studies.csv").read_text(encoding="u
 COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in csv.DictReader(_LINES))
 
 
-def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
-    """Write table, page and methods text of a run unless every study failed; Parquet where pandas can."""
+def publish_studies(
+    out: Path, record: Mapping[str, Any], references: Sequence[str] = (), *, wanted: bool = True
+) -> list[Path]:
+    """Write table, page and methods text of a run unless every study failed; Parquet where pandas can.
+
+    Those of a former run are deleted, also where none are ``wanted``: they may be of other settings.
+    """
+    for name in (TABLE, PARQUET, PAGE, METHODS):
+        (out / name).unlink(missing_ok=True)
     cases = record["cases"]
-    if all(case["outcome"] == "failed" for case in cases.values()):
+    if not wanted or all(case["outcome"] == "failed" for case in cases.values()):
         return []
     results = {
         name: read_record(out / name / "result.json") if case["outcome"] != "failed" else {}

@@ -82,8 +82,10 @@ def predict(
 ) -> dict[str, Any]:
     """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
-    ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages.
+    ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages. A tree that is
+    there is kept up to date.
     """
+    bids = bids or (out / outputs.DERIVATIVES).is_dir()
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     entries, left = found_entries(find, bundle, strict=strict)
@@ -103,10 +105,9 @@ def predict(
             done = [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"]
             outputs.publish_bids(out, done)
         record = prediction_record("prediction", predictor, records | left)
-        if report:
-            from monai_isles.reports.studies import publish_studies
+        from monai_isles.reports.studies import publish_studies
 
-            publish_studies(out, record, bundle.metadata.get("references") or ())
+        publish_studies(out, record, bundle.metadata.get("references") or (), wanted=report)
         held.finish(record)
     return record
 

@@ -113,3 +113,17 @@ def test_an_overlay_with_an_argument_that_is_gone_is_refused(
     said = capsys.readouterr().err
     assert "E-INF-46: a component of the bundle's config cannot be made" in said and "'cache_dir'" in said
     assert name in said and not out.exists()
+
+
+def test_a_repetition_leaves_no_table_or_derivative_of_the_former_settings(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = phantom_folder / "TRAINING/case_1", tmp_path / "out"
+    command = ["predict", str(data), "--bundle", "threshold", "--out", str(out)]
+    assert main([*command, "--bids"]) == 0
+    mask = next(out.rglob("derivatives/**/*mask.nii.gz"))
+    assert (out / "results.csv").is_file() and mask.read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
+    former = mask.read_bytes()
+    assert main([*command, "--overlay", "hypoperfused.json", "--no-report"]) == 0
+    assert former != mask.read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
+    assert not any((out / name).exists() for name in ("results.csv", "results.parquet", "studies.html", "methods.md"))
