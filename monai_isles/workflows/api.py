@@ -254,10 +254,10 @@ def _entry(
     return inputs[0].entry()
 
 
-def _mask_folder(mask: ImageLike, folder: Path) -> Path:
+def _mask_folder(mask: ImageLike, folder: Path) -> str | Path:
     """Return a folder of masks unchanged; put a single mask into its own folder."""
     if isinstance(mask, (str, Path)) and not Path(mask).is_file():
-        return Path(mask)
+        return mask
     folder.mkdir()
     path = _on_disk(mask, folder / f"{_CASE}.nii.gz")
     if path.parent != folder:

@@ -240,6 +240,11 @@ def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
     assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
 
 
+def test_the_references_of_a_list_may_be_a_url(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-LIST-71(?s:.*)memory://study"):
+        monai_isles.evaluate(tmp_path, "memory://study")
+
+
 def test_a_saved_result_holds_no_map_of_the_result_it_replaces(tmp_path: Path) -> None:
     for name in ("uncertainty", "entropy"):
         aside = Aside()
