@@ -42,7 +42,8 @@ def predict_participants(
     """
     aside, out = Path(work) if work else Path(out) / ".monai_isles", Path(out)
     described = read_record(out / "dataset_description.json")
-    if out.resolve() == Path(source).resolve() or (described and "monai_isles" not in str(described.get("GeneratedBy"))):
+    foreign = bool(described) and "monai_isles" not in str(described.get("GeneratedBy"))
+    if foreign or out.resolve() == Path(source).resolve():
         raise refused("E-USE-50", where=str(out), found="a data set of another origin, with its own description")
     asked = case_keys(bundle.config("inference"))
     keys = asked["keys"]
