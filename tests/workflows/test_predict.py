@@ -71,17 +71,18 @@ def recipe_with(bundle: Path, out: Path, *weights: Path, changes: dict[str, obje
     return recipe_of(bundle, out, choices=Choices(weights), changes=changes)
 
 
-def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path: Path) -> None:
+def test_a_worker_that_lives_on_loads_changed_weights_configs_and_calibration_anew(tmp_path: Path) -> None:
     (tmp_path / "b/models").mkdir(parents=True)
     recipes = []
-    for name, content in (("inference.json", "{}"), ("models/model.pt", "1"), ("models/model.pt", "2")):
+    for name, content in (("inference.json", "{}"), ("models/model.pt", "1"), ("models/model.pt", "2"),
+                          ("models/calibration.json", "{}")):  # fmt: skip
         (tmp_path / "b" / name).write_text(content)
         recipes.append(recipe_of(tmp_path / "b", tmp_path / "o"))
     (tmp_path / "w.pt").write_text("1")
     recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
     (tmp_path / "w.pt").write_text("2")
     recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
-    assert len(set(recipes)) == 5
+    assert len(set(recipes)) == 6
 
 
 @pytest.mark.parametrize(("more", "said"), [
