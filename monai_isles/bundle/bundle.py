@@ -209,9 +209,10 @@ class Bundle:
         return findings
 
     def fingerprint(self, weights: Sequence[Path] = ()) -> str:
-        """Return the SHA-256 of its configs and weights, or of other weights."""
+        """Return the SHA-256 of its configs, calibrations and weights, or of other weights."""
         digest = hashlib.sha256()
         configs = [path for path in self._files() if path.suffix == ".json"]
+        configs += sorted(self.root.glob("models/*.json"))  # calibrations
         for path in (*configs, *(weights or [self.weights])):
             digest.update(sha256_of(path).encode() if path.is_file() else b"none")
         return digest.hexdigest()

@@ -13,6 +13,14 @@ from monai_isles.errors import EXIT_DONE, EXIT_SOME_FAILED, refused
 if TYPE_CHECKING:
     from monai_isles.cohort.task import Place
 
+
+def seed(word: str) -> int:
+    """Read a seed of NumPy's generators from a command line."""
+    if (number := int(word)) < 0:
+        raise argparse.ArgumentTypeError(f"{word} is below 0")
+    return number
+
+
 ADVANCED = frozenset({
     "--whole-slices", "--precision", "--compile", "--mc-passes", "--threads", "--entropy", "--bids", "--cache",
     "--cache-gb", "--cluster", "--slurm", "--case-memory", "--case-gpus", "--section",
@@ -23,7 +31,7 @@ SHARED: dict[str, dict[str, Any]] = {
     "--section": {"default": "training", "help": "section of the data list (default: training)"},
     "--device": {"default": "auto", "help": "auto, cpu, cuda or cuda:N (default: auto)"},
     "--threads": {"type": int, "help": "CPU threads (default: all that this process may use)"},
-    "--seed": {"type": int, "default": 0, "help": "seed of the bootstrap intervals (default: 0)"},
+    "--seed": {"type": seed, "default": 0, "help": "seed of the bootstrap intervals (default: 0)"},
     "--strict": {"action": "store_true", "help": "stop at the first case that fails"},
     "--cache": {"type": Path, "metavar": "DIR", "help": "folder for preprocessed cases, to be used again"},
     "--cache-gb": {"type": float, "default": 100.0, "metavar": "GB",

@@ -13,7 +13,7 @@ from monai_isles.case import Case, readable
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.findings import WARNING, Finding, as_error, finding, refuse, tell
 from monai_isles.io.read import Image, require_same_grid
-from monai_isles.io.runs import read_record
+from monai_isles.io.runs import PREVIOUS, RECORD, read_record
 from monai_isles.modalities import LABEL, PERFUSION_MAPS
 
 Mask = TypeVar("Mask", bound=Path | None)
@@ -47,7 +47,8 @@ def find_references(
     if data_list is not None:
         from monai_isles.data.entries import load_entries
 
-        wanted: dict[str, Any] = {"section": section, "folds": folds, "keys": ("ct", *PERFUSION_MAPS) if maps else ()}
+        needed, may = (PERFUSION_MAPS, ("ct",)) if maps else ((), ())
+        wanted: dict[str, Any] = {"section": section, "folds": folds, "keys": needed, "optional": may}
         entries = load_entries(data_list, ref_dir, **wanted, need_label=True, left_out=faults)
         cases = [Case.from_entry(entry) for entry in entries]
     elif _is_data_folder(ref_dir):
@@ -108,7 +109,9 @@ def _bare(name: str) -> str:
 
 
 def _failed_cases(folder: Path) -> set[str]:
-    cases = read_record(folder / "run.json").get("cases")
+    if (folder / PREVIOUS).is_file() and not (folder / RECORD).is_file():
+        tell(finding("E-EVAL-12", WARNING, where=str(folder), found=f"{PREVIOUS} without {RECORD}"))
+    cases = read_record(folder / RECORD).get("cases")
     results = cases.items() if isinstance(cases, dict) else ()
     failed = {name for name, result in results if isinstance(result, dict) and result.get("outcome") == "failed"}
     return {normalize("NFC", name) for name in failed}
@@ -150,8 +153,10 @@ def find_masks(folder: Path) -> dict[str, Path]:
     In the folder of a case without a lesion file its only mask by name is taken (``P1/mask.nii.gz``); of BIDS
     derivatives the masks with ``label-lesion``, by subject and session.
     Suffixes may be in capitals; names are in composed Unicode (NFC), as macOS stores them apart. The mask of a case
-    that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over.
+    that failed by the folder's ``run.json`` is of a former run, with other inputs or weights, and is passed over; a
+    run that was interrupted is remarked (``E-EVAL-12``).
     """
+    folder = folder.absolute()  # for workers in another folder
     failed, items = _failed_cases(folder), sorted(folder.iterdir()) if folder.is_dir() else []
     found = [(normalize("NFC", readable(name)), path) for item in items for name, path in _masks_of(item)]
     if not found:

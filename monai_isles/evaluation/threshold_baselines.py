@@ -100,7 +100,7 @@ def methods(
     text = f"CBF below {CORE_CUT:.0%} of the contralateral mean, clusters of at least {MIN_CLUSTER_ML:g} ml"
     yield "rcbf30", text, _with(RCBF30)
     if data_list is not None and folds is not None:
-        part: dict[str, Any] = {"section": section, "exclude": folds, "keys": ("ct", *PERFUSION_MAPS)}
+        part: dict[str, Any] = {"section": section, "exclude": folds, "keys": PERFUSION_MAPS, "optional": ("ct",)}
         try:
             entries = load_entries(data_list, data_dir, **part, need_label=True, strict=strict)
             rule = tune_single_threshold(entries, strict=strict)

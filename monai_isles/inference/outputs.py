@@ -201,6 +201,7 @@ def require_own_names(postprocessing: object, entry: Mapping[Any, object], folde
         raise refused("E-USE-50", where=f"{entry['case']}: {taken[0]}", found=f"results of the case go into {folder}")
 
 
+DERIVATIVES = Path("derivatives/monai_isles")
 _BIDS_FILES = {
     "lesion": "lesion.nii.gz", "probability": "probability.nii.gz", "uncertainty": "uncertainty.nii.gz",
     "result": "result.json", "report": "report.html",
@@ -217,11 +218,11 @@ def require_bids_names(entries: Sequence[Mapping[str, object]], where: str) -> N
 def publish_bids(out: Path, entries: Sequence[Mapping[str, object]], root: Path | None = None) -> Path:
     """Copy the results in ``out/<case>`` to a BIDS derivative data set with description and sidecars; return it.
 
-    Its root is ``out/derivatives/monai_isles`` unless another is given.
+    Its root is ``out / DERIVATIVES`` unless another is given.
 
     Raises: ``E-LIST-20`` as ``require_bids_names``.
     """
-    root, cases = root or out / "derivatives" / "monai_isles", [Case.from_entry(entry) for entry in entries]
+    root, cases = root or out / DERIVATIVES, [Case.from_entry(entry) for entry in entries]
     require_bids_names(entries, str(root))
     publish_json(root / "dataset_description.json", BIDS_DESCRIPTION)
     publish_text(root / ".bidsignore", BIDS_IGNORE)

@@ -35,8 +35,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     args = parser.parse_args(words)
     if args.seeds and "seed" in dict(args.set):
         parser.error("argument --seeds: not beside --set seed=N")
-    if min(args.seeds, default=0) < 0:
-        parser.error(f"argument --seeds: {min(args.seeds)} is below 0")
+    if (least := min([args.seed, *args.seeds])) < 0:
+        parser.error(f"argument --seed{'s' * (least in args.seeds)}: {least} is below 0")
     try:
         return _run(args, words)
     except (IslesError, RuntimeError) as error:

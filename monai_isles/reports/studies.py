@@ -49,8 +49,17 @@ _LINES = (Path(__file__).parent / "templates/studies.csv").read_text(encoding="u
 COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in csv.DictReader(_LINES))
 
 
-def publish_studies(out: Path, record: Mapping[str, Any], references: Sequence[str] = ()) -> list[Path]:
-    """Write table, page and methods text of a run, failed studies with their reason; Parquet where pandas can."""
+def publish_studies(
+    out: Path, record: Mapping[str, Any], references: Sequence[str] = (), *, wanted: bool = True
+) -> list[Path]:
+    """Write table, page and methods text of a run, failed studies with their reason; Parquet where pandas can.
+
+    Where none are ``wanted`` those of a former run are deleted: they may be of other settings.
+    """
+    for name in (PARQUET,) if wanted else (TABLE, PARQUET, PAGE, METHODS):
+        (out / name).unlink(missing_ok=True)
+    if not wanted:
+        return []
     cases = record["cases"]
     results = {
         name: read_record(out / name / "result.json") if case["outcome"] != "failed" else {}

@@ -33,7 +33,7 @@ from monai_isles.modalities import LABEL, MODALITIES
 from monai_isles.training.distributed import pick_device
 from monai_isles.workflows.evaluate import score_folder
 from monai_isles.workflows.perfusion import Measuring, measure_series
-from monai_isles.workflows.predict import predict_cases, publish_page, recipe_of
+from monai_isles.workflows.predict import predict_cases, publish_page, recipe_of, remove_former
 
 Affine = Sequence[Sequence[float]] | np.ndarray
 ImageLike = str | Path | SpatialImage | torch.Tensor | tuple[np.ndarray, Affine]
@@ -89,7 +89,8 @@ class Result:
         return _unpickled, (type(self), self.record, files)
 
     def save(self, out: str | Path) -> Path:
-        """Write every file into ``out``, each complete or not at all; return ``out``."""
+        """Write every file into ``out``, each complete or not at all; a former result is replaced; return ``out``."""
+        remove_former(Path(out), [path.name for path in self.folder.iterdir()])
         for path in sorted(self.folder.rglob("*")):
             if path.is_file():
                 publish(Path(out) / path.relative_to(self.folder), partial(shutil.copyfile, path))
@@ -253,10 +254,10 @@ def _entry(
     return inputs[0].entry()
 
 
-def _mask_folder(mask: ImageLike, folder: Path) -> Path:
+def _mask_folder(mask: ImageLike, folder: Path) -> str | Path:
     """Return a folder of masks unchanged; put a single mask into its own folder."""
     if isinstance(mask, (str, Path)) and not Path(mask).is_file():
-        return Path(mask)
+        return mask
     folder.mkdir()
     path = _on_disk(mask, folder / f"{_CASE}.nii.gz")
     if path.parent != folder:

@@ -14,6 +14,7 @@ from monai_isles.data.bids import scan_bids
 from monai_isles.data.scans import Scan, as_case, faults_of, only_read
 from monai_isles.errors import refused
 from monai_isles.inference.outputs import publish_bids
+from monai_isles.io.runs import read_record
 from monai_isles.workflows.predict import predict
 from monai_isles.workflows.predict_series import Wanted, predict_series
 
@@ -34,12 +35,16 @@ def predict_participants(
     A session without the bundle's maps is measured from its CT perfusion series, if it has one.
 
     Args:
-        out: BIDS derivative data set, in which participants of earlier calls stay.
+        out: BIDS derivative data set, in which participants of earlier calls stay; refused if it is another one.
         participants: labels, with or without ``sub-``; by default all.
         options: ``choices``, ``entropy``, ``place`` and ``strict`` of ``predict``.
     Source: BIDS Apps, doi:10.1371/journal.pcbi.1005209; ``tests/workflows/test_bids.py``.
     """
     aside, out = Path(work) if work else Path(out) / ".monai_isles", Path(out)
+    described = read_record(out / "dataset_description.json")
+    foreign = bool(described) and "monai_isles" not in str(described.get("GeneratedBy"))
+    if foreign or out.resolve() == Path(source).resolve():
+        raise refused("E-USE-50", where=str(out), found="a data set of another origin, with its own description")
     asked = case_keys(bundle.config("inference"))
     keys = asked["keys"]
     scans = only_read(_select_participants(scan_bids(source), participants, str(source)), sum(asked.values(), []))

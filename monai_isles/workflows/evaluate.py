@@ -125,6 +125,7 @@ def _record(
     inputs = {name: {side: path and sha256_of(path) for side, path in pair.items()} for name, pair in files.items()}
     settings = {key: summary[key] for key in ("section", "folds", "bootstrap", "baselines", "connectivity")}
     outcome = {name: "missing, scored as empty" if path is None else "scored" for name, path in masks.items()}
+    outcome |= dict.fromkeys(summary["left_out"], "left out")
     return {"command": "evaluate", "settings": {**folders, **settings}, "inputs_sha256": inputs, "cases": outcome}
 
 

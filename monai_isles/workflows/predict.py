@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from functools import partial, reduce
@@ -82,8 +82,10 @@ def predict(
 ) -> dict[str, Any]:
     """Predict cases into ``out/<case>`` and return the content of ``out/run.json``: ``cases`` by name, ``settings``.
 
-    ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages.
+    ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages. A tree that is
+    there is kept up to date.
     """
+    bids = bids or (out / outputs.DERIVATIVES).is_dir()
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     entries, left = found_entries(find, bundle, strict=strict)
@@ -103,10 +105,9 @@ def predict(
             done = [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"]
             outputs.publish_bids(out, done)
         record = prediction_record("prediction", predictor, records | left)
-        if report:
-            from monai_isles.reports.studies import publish_studies
+        from monai_isles.reports.studies import publish_studies
 
-            publish_studies(out, record, bundle.metadata.get("references") or ())
+        publish_studies(out, record, bundle.metadata.get("references") or (), wanted=report)
         held.finish(record)
     return record
 
@@ -316,7 +317,8 @@ class _Staged:
         remarks = [*dict.fromkeys(lines), *([str(mirrored)] if mirrored else [])]
         result = self.stamp | measured | {"seconds": seconds} | ({"remarks": remarks} if remarks else {})
         result |= {} if block is None else {"perfusion": block}
-        _remove_former(self.folder, maps, page=self.after is not None)
+        page = () if self.after is None else ("report.html",)
+        remove_former(self.folder, [*(f"{name}.nii.gz" for name in maps), *page])
         if self.after is not None:
             self.after(self.entry, maps, result)
         result["maps_sha256"] = _checksums(self.folder, maps)
@@ -324,12 +326,12 @@ class _Staged:
         self.record = {"outcome": "ok", "lesion_ml": result["lesion_ml"], "seconds": seconds}
 
 
-def _remove_former(folder: Path, maps: Mapping[str, object], *, page: bool) -> None:
-    """Remove what only a former result of the case has: ``evaluate`` and readers would take it for a part of this."""
-    names = ("uncertainty", "pseudo_dwi", "core", "hypoperfused", "penumbra")
-    stale = [f"{name}.nii.gz" for name in names if name not in maps]
-    for file in [*stale, *([] if page else ["report.html"])] if read_record(folder / "result.json") else []:
-        (folder / file).unlink(missing_ok=True)
+def remove_former(folder: Path, kept: Collection[str]) -> None:
+    """Remove the files that only a former result has: ``evaluate`` and readers would take them for parts of this."""
+    names = ("uncertainty", "entropy", "pseudo_dwi", "core", "hypoperfused", "penumbra")
+    if read_record(folder / "result.json") or read_record(folder / "perfusion.json"):
+        for file in {*(f"{name}.nii.gz" for name in names), "report.html"}.difference(kept):
+            (folder / file).unlink(missing_ok=True)
 
 
 def prediction_stamp(predictor: Predictor, entry: Entry) -> dict[str, object]:

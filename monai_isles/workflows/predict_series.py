@@ -19,7 +19,7 @@ from monai_isles.dicom.header import read_words
 from monai_isles.dicom.source import Algorithm, DicomSource, require_dicom
 from monai_isles.errors import refused
 from monai_isles.inference.ischaemia import CUTS, case_ischaemia, perfusion_block
-from monai_isles.inference.outputs import publish_bids
+from monai_isles.inference.outputs import DERIVATIVES, publish_bids
 from monai_isles.inference.predictor import PAIR, UNCHANGED, Choices, Predictor
 from monai_isles.io.publish import publish_image, publish_json
 from monai_isles.io.read import Image, read_image
@@ -234,12 +234,11 @@ def predict_series(
     with RunFolder(out) as held:
         records = run_studies(work, studies, place=place, title="series", unit="study", strict=strict)
         sweep_parts(recipe.out)
-        if bids:
+        if bids or (out / DERIVATIVES).is_dir():
             done = [name for name, item in records.items() if item["outcome"] != "failed"]
             publish_bids(out, [maps_of(name, out, series=reading["series"]) for name in done])
         record = prediction_record("prediction from series", predictor, records)
-        if wanted.report:
-            publish_studies(out, record, metadata.get("references") or ())
+        publish_studies(out, record, metadata.get("references") or (), wanted=wanted.report)
         held.finish(record)
     return record
 

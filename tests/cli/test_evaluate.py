@@ -47,6 +47,11 @@ def test_json_is_one_object_equal_to_the_file(folders, tmp_path: Path, capsys) -
     assert json.loads(capsys.readouterr().out) == json.loads((tmp_path / "out" / "summary.json").read_text())
 
 
+def test_a_seed_below_0_is_refused_before_the_scores(folders, tmp_path: Path, capsys) -> None:
+    assert main(_words(folders, tmp_path / "out", "--seed", "-1")) == 2
+    assert "argument --seed: -1 is below 0" in capsys.readouterr().err and not (tmp_path / "out").exists()
+
+
 def test_a_case_without_a_prediction_is_left_out_refused_or_scored_as_empty(folders, tmp_path: Path, capsys) -> None:
     (folders[0] / "case_2" / "lesion.nii.gz").unlink()
     assert main(_words(folders, tmp_path / "out")) == 3

@@ -11,6 +11,7 @@ import pytest
 
 from monai_isles.errors import IslesError
 from monai_isles.evaluation.pairs import find_masks, find_predictions, find_references
+from monai_isles.io.findings import collect_remarks
 
 ONE = np.ones((4, 4, 2), bool)
 
@@ -36,6 +37,24 @@ def test_a_mask_of_a_former_run_is_no_prediction(tmp_path: Path, save_volume, ou
     assert list(find_masks(tmp_path)) == kept
     (tmp_path / "run.json").write_text("[]")
     assert list(find_masks(tmp_path)) == ["a", "b"]
+
+
+def test_masks_of_an_interrupted_run_are_remarked(tmp_path: Path, save_volume) -> None:
+    save_volume(tmp_path / "a" / "lesion.nii.gz", ONE)
+    for name, codes in (("run.previous.json", ["E-EVAL-12"]), ("run.json", [])):  # the record comes last
+        (tmp_path / name).write_text("{}")
+        with collect_remarks() as remarks:
+            assert list(find_masks(tmp_path)) == ["a"]
+        assert [remark.code for remark in remarks] == codes
+
+
+def test_masks_are_found_from_another_folder_too(tmp_path: Path, save_volume, monkeypatch) -> None:
+    save_volume(tmp_path / "pred" / "a" / "lesion.nii.gz", ONE)
+    save_volume(tmp_path / "pred" / "b.nii.gz", ONE)
+    monkeypatch.chdir(tmp_path)
+    masks = find_masks(Path("pred"))
+    monkeypatch.chdir("/")  # as a worker of a cluster may stand in
+    assert all(path.is_file() for path in masks.values()) and len(masks) == 2
 
 
 def test_a_half_written_file_is_no_prediction(tmp_path: Path, save_volume) -> None:

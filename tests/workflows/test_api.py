@@ -19,7 +19,7 @@ import monai_isles
 from monai_isles.cli.main import main
 from monai_isles.errors import IslesError
 from monai_isles.phantom.ct.scan import CaseArrays
-from monai_isles.workflows.api import Aside, _nifti
+from monai_isles.workflows.api import Aside, Segmentation, _nifti
 
 KEYS = ("ct", "cbf", "cbv", "mtt", "tmax")
 
@@ -238,6 +238,20 @@ def test_evaluate_scores_two_masks_and_two_folders(tmp_path: Path) -> None:
         nibabel.save(nibabel.Nifti1Image(mask, affine), tmp_path / name / "case_1.nii.gz")
     (method,) = monai_isles.evaluate(tmp_path / "pred", tmp_path / "ref")["methods"].values()
     assert method["metrics"]["dsc"]["mean"] == pytest.approx(2 / 3)
+
+
+def test_the_references_of_a_list_may_be_a_url(tmp_path: Path) -> None:
+    with pytest.raises(IslesError, match=r"E-LIST-71(?s:.*)memory://study"):
+        monai_isles.evaluate(tmp_path, "memory://study")
+
+
+def test_a_saved_result_holds_no_map_of_the_result_it_replaces(tmp_path: Path) -> None:
+    for name in ("uncertainty", "entropy"):
+        aside = Aside()
+        (aside.path / f"{name}.nii.gz").write_text(name)
+        (aside.path / "result.json").write_text(json.dumps({"map": name}))
+        Segmentation({}, aside.path, aside).save(tmp_path)
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["entropy.nii.gz", "result.json"]
 
 
 @pytest.mark.parametrize(("name", "keep", "code"), [

@@ -54,6 +54,19 @@ def test_a_label_that_is_not_there_is_refused(raw: Path, tmp_path: Path, capsys:
     assert main(["bids", str(raw), str(tmp_path / "out"), "group", "--bundle", "threshold"]) == 2
 
 
+@pytest.mark.parametrize("place", ["raw", "other"])
+def test_a_data_set_of_another_origin_is_no_output(
+    raw: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], place: str
+) -> None:
+    description = tmp_path / place / "dataset_description.json"
+    description.parent.mkdir(exist_ok=True)
+    description.write_text('{"Name": "stroke", "BIDSVersion": "1.8.0"}')
+    before = sorted(tmp_path.rglob("*"))
+    assert main(["bids", str(raw), str(tmp_path / place), "participant", "--bundle", "threshold"]) == 2
+    assert "E-USE-50" in capsys.readouterr().err
+    assert "stroke" in description.read_text() and sorted(tmp_path.rglob("*")) == before
+
+
 def test_a_participant_with_two_series_is_not_measured_by_the_first(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -96,6 +96,17 @@ def test_a_prediction_on_another_grid_is_refused(mask_folders, save_volume, tmp_
     assert not list((tmp_path / "out").glob("*.csv")) and not (tmp_path / "out" / "run.json").exists()
 
 
+def test_the_record_names_the_cases_that_were_left_out(mask_folders, save_volume, tmp_path: Path) -> None:
+    pred, ref, masks = mask_folders
+    save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 9.0))
+    (pred / "case_3" / "lesion.nii.gz").unlink()
+    score_folder(pred, ref, tmp_path / "out", strict=False)
+    cases = json.loads((tmp_path / "out" / "run.json").read_text())["cases"]
+    assert cases == dict.fromkeys(("case_1", "case_4", "case_5"), "scored") | dict.fromkeys(
+        ("case_2", "case_3"), "left out"
+    )
+
+
 def test_several_bad_cases_are_listed_together(mask_folders, save_volume, tmp_path: Path) -> None:
     pred, ref, masks = mask_folders
     save_volume(pred / "case_2" / "lesion.nii.gz", masks["case_2"], spacing=(2.0, 2.0, 9.0))

@@ -78,6 +78,17 @@ def test_a_data_list_with_folds_scores_them_and_tunes_the_cut_on_the_others(isle
     assert _column(tmp_path / "out" / "single_threshold_per_case.csv", "case") == ["case_1", "case_3"]
 
 
+def test_the_rules_score_a_list_without_a_plain_ct_and_split_the_sides_at_the_middle(isles, tmp_path: Path) -> None:
+    listed = _data_list(tmp_path)
+    content = json.loads(listed.read_text())
+    for case in content["training"]:
+        del case["ct"]
+    listed.write_text(json.dumps(content))
+    summary = score_folder(*isles, tmp_path / "out", data_list=listed, folds=[1], baseline=True)
+    assert list(summary["methods"]) == ["network", "rcbf30", "single_threshold"]
+    assert _column(tmp_path / "out" / "baseline_per_case.csv", "midline") == ["centroid"] * 2
+
+
 def test_with_every_fold_scored_no_cut_is_tuned(isles, tmp_path: Path, caplog) -> None:
     chosen = {"data_list": _data_list(tmp_path), "folds": [0, 1], "baseline": True}
     summary = score_folder(*isles, tmp_path / "out", **chosen, strict=False)

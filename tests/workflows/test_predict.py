@@ -71,17 +71,18 @@ def recipe_with(bundle: Path, out: Path, *weights: Path, changes: dict[str, obje
     return recipe_of(bundle, out, choices=Choices(weights), changes=changes)
 
 
-def test_a_worker_that_lives_on_loads_changed_weights_and_configs_anew(tmp_path: Path) -> None:
+def test_a_worker_that_lives_on_loads_changed_weights_configs_and_calibration_anew(tmp_path: Path) -> None:
     (tmp_path / "b/models").mkdir(parents=True)
     recipes = []
-    for name, content in (("inference.json", "{}"), ("models/model.pt", "1"), ("models/model.pt", "2")):
+    for name, content in (("inference.json", "{}"), ("models/model.pt", "1"), ("models/model.pt", "2"),
+                          ("models/calibration.json", "{}")):  # fmt: skip
         (tmp_path / "b" / name).write_text(content)
         recipes.append(recipe_of(tmp_path / "b", tmp_path / "o"))
     (tmp_path / "w.pt").write_text("1")
     recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
     (tmp_path / "w.pt").write_text("2")
     recipes.append(recipe_with(tmp_path / "b", tmp_path / "o", tmp_path / "w.pt"))
-    assert len(set(recipes)) == 5
+    assert len(set(recipes)) == 6
 
 
 @pytest.mark.parametrize(("more", "said"), [
@@ -113,3 +114,17 @@ def test_an_overlay_with_an_argument_that_is_gone_is_refused(
     said = capsys.readouterr().err
     assert "E-INF-46: a component of the bundle's config cannot be made" in said and "'cache_dir'" in said
     assert name in said and not out.exists()
+
+
+def test_a_repetition_leaves_no_table_or_derivative_of_the_former_settings(
+    phantom_folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data, out = phantom_folder / "TRAINING/case_1", tmp_path / "out"
+    command = ["predict", str(data), "--bundle", "threshold", "--out", str(out)]
+    assert main([*command, "--bids"]) == 0
+    mask = next(out.rglob("derivatives/**/*mask.nii.gz"))
+    assert (out / "results.csv").is_file() and mask.read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
+    former = mask.read_bytes()
+    assert main([*command, "--overlay", "hypoperfused.json", "--no-report"]) == 0
+    assert former != mask.read_bytes() == (out / "case_1/lesion.nii.gz").read_bytes()
+    assert not any((out / name).exists() for name in ("results.csv", "results.parquet", "studies.html", "methods.md"))
