@@ -23,6 +23,7 @@ DT_RANGE_S = (0.05, 30.0)
 _COMPLEX, _COLOUR = {32, 1792, 2048}, {128, 2304}
 _WRITERS = ("FSL", "SPM", "FreeSurfer", "dcm2nii", "ANTs", "ITK", "AFNI", "MRtrix", "Slicer", "nibabel", "TORTOISE")
 _LENGTH_UNITS = {1: ("metre", 1000.0), 3: ("micron", 0.001)}
+_VIEW_MM, _WHOLE_VOX = (60.0, 5000.0), 64
 
 
 def parse_header(block: bytes, where: str) -> Nifti1Header:
@@ -164,7 +165,8 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
         text = bytes(header["descrip"]).decode("latin-1").lower()
         writer = next((f", written by {name}" for name in _WRITERS if name.lower() in text), "")
         return [finding("E-GEOM-06", ERROR, where=where, found=f"{used} {rows}{writer}")]
-    findings = _shear_findings(affine, layout(header)[0], used, where)
+    shape = layout(header)[0]
+    findings = _view_findings(lengths, shape, where) + _shear_findings(affine, shape, used, where)
     if np.array_equal(affine, np.eye(4)):
         findings.append(finding("E-GEOM-11", WARNING, where=where, found=f"the {used} is the identity"))
     stated = (("sform", s_code), ("qform", q_code))
@@ -177,6 +179,17 @@ def _orientation_findings(header: Nifti1Header, where: str) -> list[Finding]:
     if s_used > 0 and q_used > 0:
         findings += _conflict_findings(header, where)
     return findings
+
+
+def _view_findings(lengths: np.ndarray, shape: tuple[int, ...], where: str) -> list[Finding]:
+    """Return an error for an image of many voxels that is too small or too large to be a head's in mm."""
+    view_mm = float((lengths * shape).max())
+    if max(shape) < _WHOLE_VOX or _VIEW_MM[0] <= view_mm <= _VIEW_MM[1]:
+        return []
+    metre = 10.0 if view_mm >= _VIEW_MM[0] / 10 else 1000.0  # centimetres, or metres
+    factor = 0.001 if view_mm > _VIEW_MM[1] else metre
+    text = f"voxels {' x '.join(f'{mm:g}' for mm in lengths)}, a field of view of {view_mm:.4g} mm"
+    return [finding("E-GEOM-07", ERROR, where=where, found=text, factor=factor)]
 
 
 def _shear_findings(affine: np.ndarray, shape: tuple[int, ...], used: str, where: str) -> list[Finding]:

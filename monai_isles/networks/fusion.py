@@ -68,7 +68,8 @@ class FusionNet(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         slices = x.reshape(x.shape[0], self.slices, self.channels, x.shape[2], x.shape[3])
-        marks = slices[:, self.slices // 2, self.channels - self.marks :, :1, :1]
+        # The largest: a turned slice has no marks in the corners that came from outside.
+        marks = slices[:, self.slices // 2, self.channels - self.marks :].amax([2, 3], True)
         maps, series = marks[:, 1:2], marks[:, 2:3]
         if self.training:
             return self.stages(self.join_groups(slices, (1 - maps) * series))

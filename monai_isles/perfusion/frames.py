@@ -13,6 +13,7 @@ from torch.nn import functional
 from monai_isles.errors import refused
 from monai_isles.perfusion.quality import Flag
 
+BAD_FRAME = "bad-frame"
 FAR_HU, FAR_SHARE = 300.0, 0.25
 LINE_HU, TORN_LINES = 20.0, 3
 LONGEST_GAP_S, MOST_LOST = 8.0, 1 / 3
@@ -164,4 +165,4 @@ def _flag(bad: np.ndarray, frame: int, done: str, misplaced: dict[int, str]) -> 
         about = "is empty or torn"
     else:
         about = f"is torn in {len(places)} of {bad.shape[1]} slices ({', '.join(map(str, places[:6]))})"
-    return Flag("bad-frame", "warning", f"frame {frame + 1} {about}: {done}")
+    return Flag(BAD_FRAME, "warning", f"frame {frame + 1} {about}: {done}")

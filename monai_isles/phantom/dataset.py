@@ -11,7 +11,7 @@ from typing import Any
 
 from monai_isles.cohort.task import Place
 from monai_isles.data.remote import is_url, local_root
-from monai_isles.errors import IslesError, refused
+from monai_isles.errors import refused
 from monai_isles.phantom.atlas import load_atlas
 from monai_isles.phantom.ct.scan import CaseArrays, scan_slab
 from monai_isles.phantom.ct.subject import make_patient, protocol_of
@@ -105,7 +105,7 @@ def make_dataset(
 ) -> Path:
     """Write ``cases`` simulated scans in the ISLES 2018 or 2015 layout; the folder appears when it is complete.
 
-    An interrupted run leaves its finished scans in a folder aside; the same command continues with them.
+    A run that is stopped or fails leaves its finished scans in a folder aside; the same command continues with them.
 
     Args:
         out: folder to make; returned unchanged if it already holds this phantom.
@@ -151,14 +151,14 @@ def make_dataset(
         make = partial(make_mri, kind=MRI_KINDS[kind], seed=seed, spacing_mm=spacing_mm)
     try:
         fill(aside, planned, make, place=place)
-        (aside / RECIPE).rename(aside / RECORD)
         if not holds_same(out, record):
+            (aside / RECIPE).rename(aside / RECORD)
             os.replace(aside, out)
-    except BaseException as error:
-        if not (isinstance(error, IslesError) and error.code.startswith("E-COH-")):
+        shutil.rmtree(aside, ignore_errors=True)
+    except BaseException:
+        if not any(aside.glob("truth/*.json")):  # finished scans stay for the next run
             shutil.rmtree(aside, ignore_errors=True)
         raise
-    shutil.rmtree(aside, ignore_errors=True)
     return out
 
 

@@ -6,6 +6,7 @@ import hashlib
 import io
 import json
 import logging
+import re
 from collections.abc import Callable, Hashable, Mapping
 from enum import Enum
 from importlib.metadata import version
@@ -159,20 +160,19 @@ def _unpack(payload: bytes, entry: Mapping[Hashable, Any]) -> dict[Hashable, Any
     case = _restore(torch.load(io.BytesIO(payload), map_location="cpu", weights_only=True), entry)
     for fields in case.pop(_REMARKS, ()):
         remark = dict(zip(_FIELDS, fields, strict=True))
-        for key, value in entry.items():
-            remark["where"] = remark["where"].replace(f"<{key}>", str(value))
+        remark["where"] = re.sub(r"<(\w+)>", lambda key: str(entry.get(key[1], key[0])), remark["where"])
         tell(Finding(**remark))
     return case
 
 
 def _without_names(remarks: list[Finding], entry: Mapping[Hashable, Any]) -> list[list[str]]:
     """Return remarks as lists, the entry's own texts in ``where`` replaced by their keys."""
-    texts = sorted(((v, k) for k, v in entry.items() if isinstance(v, str)), key=lambda pair: -len(pair[0]))
+    keys = {value: key for key, value in reversed(list(entry.items())) if isinstance(value, str) and value}
+    # Whole words, the longest first, in one pass: a case may be named ``c``, or ``case``.
+    words = "|".join(re.escape(text) for text in sorted(keys, key=len, reverse=True)) or "(?!)"
     kept = []
     for remark in remarks:
-        where = remark.where
-        for value, key in texts:
-            where = where.replace(value, f"<{key}>")
+        where = re.sub(rf"(?<!\w)({words})(?!\w)", lambda text: f"<{keys[text[0]]}>", remark.where)
         kept.append([where if name == "where" else getattr(remark, name) for name in _FIELDS])
     return kept
 

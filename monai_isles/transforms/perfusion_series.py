@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
@@ -18,18 +18,20 @@ from torch import Tensor
 
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import nifti_clock
-from monai_isles.io.findings import WARNING, as_finding, tell
+from monai_isles.io.findings import WARNING, as_finding, finding, tell
 from monai_isles.modalities import PERFUSION_MAPS
+from monai_isles.perfusion.frames import BAD_FRAME, repair_frames
 from monai_isles.perfusion.maps import SMOOTHING_MM, measured_maps
 from monai_isles.perfusion.masks import smooth_in_plane
 from monai_isles.perfusion.prepared import prepare_series
+from monai_isles.perfusion.quality import Flag
 from monai_isles.perfusion.timing import arterial_curves, frames_at
 from monai_isles.transforms.grid import OWN_FILE
 from monai_isles.transforms.intensity import spacing_of
 
 
 class TemporalMIPd(MapTransform):
-    """Project a series along time by its maximum, over all frames, before any cropping.
+    """Project a series along time by its maximum, over all frames, before any cropping; torn ones are repaired first.
 
     Shapes: ``(T, H, W, D)`` in, ``(1, H, W, D)`` float32 out; affine unchanged. Units: those of the series.
     Raises: ``E-TPW-04`` for a single volume.
@@ -50,7 +52,7 @@ class TemporalMIPd(MapTransform):
             if series.ndim != 4 or series.shape[0] < 2:
                 where = f"{data.get('case', 'this entry')}: {key}"
                 raise refused("E-TPW-04", where=where, found=f"shape {tuple(series.shape)}")
-            highest = torch.as_tensor(series).as_subclass(Tensor).amax(0, keepdim=True).float()
+            highest = _repaired(series, str(data.get("case", "")))[0].amax(0, keepdim=True).float()
             out[self.name] = convert_to_dst_type(highest, series, dtype=torch.float32)[0]
         return out
 
@@ -63,6 +65,29 @@ def times_of(series: Tensor) -> np.ndarray:
     if not meta.get("dt_s"):
         raise refused("E-TIME-01", where="perfusion series", found="no file and no dt_s in the meta data")
     return np.arange(len(series)) * float(meta["dt_s"])
+
+
+def _repaired(series: Tensor, case: str) -> tuple[Tensor, np.ndarray]:
+    """Return the series without empty, torn and misplaced frames, and the times of its frames; even ones without any.
+
+    A torn frame of bright lines would be the maximum along time.
+    """
+    plain = torch.as_tensor(series).as_subclass(Tensor)
+    times = np.arange(len(plain), dtype=float)
+    with suppress(IslesError):  # without a clock the frames are taken as even
+        times = times_of(series)
+    plain, times, lost = repair_frames(plain, times)
+    _tell_lost(lost, case)
+    return plain, times
+
+
+def _tell_lost(flags: Sequence[Flag], case: str) -> None:
+    """Remark the frames of a series that were repaired."""
+    text = "; ".join(flag.text for flag in flags if flag.code == BAD_FRAME)
+    if text:
+        fix = "no action is needed; check the series if it has more of them"
+        fault = "frames are empty, torn or misplaced"
+        tell(finding("E-PERF-11", WARNING, where=f"{case}: ctp", found=text, fault=fault, fix=fix))
 
 
 @dataclass(frozen=True)
@@ -117,7 +142,7 @@ class PerfusionWindowd(MapTransform):
 
     The frames are even in time (``times_of``), also where those of the series are not. The curve is the sum over all
     voxels, skull and air included, as in the paper: tissue without contrast adds a constant. The window is stored under
-    ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t).
+    ``<key>_window``: ``t_s``, ``t_e``, ``fallbacks``, ``curve`` (q of t), of the frames that ``repair_frames`` leaves.
 
     Shapes: ``(T, H, W, D)`` in, ``(frames, H, W, D)`` float32 out; affine unchanged.
     Units: intensities in the scanner's own units.
@@ -152,12 +177,9 @@ class PerfusionWindowd(MapTransform):
     def __call__(self, data: Mapping[Hashable, Any]) -> dict[Hashable, Any]:
         out = dict(data)
         for key, name in self.key_iterator(out, self.names):
-            series = torch.as_tensor(out[key]).as_subclass(Tensor)
+            series, times = _repaired(out[key], str(data.get("case", "")))
             curve = series.flatten(1).sum(1, dtype=torch.float64).cpu().numpy()
             window = perfusion_window(curve, self.k, where=f"{data.get('case', 'this entry')}: {key}")
-            times = np.arange(len(series), dtype=float)
-            with suppress(IslesError):  # without a clock the frames are taken as even
-                times = times_of(out[key])
             frames = frames_at(series, times, np.linspace(times[window.t_s], times[window.t_e], self.frames))
             out[f"{key}_window"] = asdict(window) | {"curve": curve.tolist()}
             out[name] = convert_to_dst_type(frames, out[key], dtype=torch.float32)[0]
@@ -205,7 +227,7 @@ class SeriesMeasuredd(MapTransform):
         groups = {"ct": GIVEN if "ct" in out else ABSENT, "maps": MEASURED if lacking else GIVEN, "series": ABSENT}
         if series is not None:
             try:
-                made = self._measure(series)
+                made = self._measure(series, str(data.get("case", "")))
             except IslesError as error:
                 if lacking:
                     raise
@@ -220,9 +242,10 @@ class SeriesMeasuredd(MapTransform):
             groups |= {"series": GIVEN} | ({"ct": MEASURED} if groups["ct"] == ABSENT else {})
         return out | {"groups": groups}
 
-    def _measure(self, series: Tensor) -> dict[str, Tensor]:
+    def _measure(self, series: Tensor, case: str) -> dict[str, Tensor]:
         plain, spacing = torch.as_tensor(series).as_subclass(Tensor).float(), spacing_of(series)
         prepared = prepare_series(plain, times_s=times_of(series), spacing_mm=spacing)
+        _tell_lost(prepared.flags, case)
         maps = measured_maps(prepared, method=self.method, smoothing_mm=self.smoothing_mm)
         images = {f"{key}_measured": torch.from_numpy(getattr(maps, key))[None] for key in PERFUSION_MAPS}
         # Time from arterial arrival: delay and step of the scan drop out.

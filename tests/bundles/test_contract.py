@@ -80,6 +80,17 @@ def test_evaluation_predicts_as_it_is_told(name: str, ids: tuple[str, ...]) -> N
 
 
 @of_every_bundle
+def test_evaluation_averages_as_prediction_does(folder: Path) -> None:
+    inferers = []
+    for files, name in ((["train.json", "evaluate.json"], "validate_volumes#inferer"), (["inference.json"], "inferer")):
+        parser = ConfigParser()
+        parser.read_config([folder / file for file in files])
+        inferers.append(parser.get_parsed_content(name))
+    for key in ("step", "mc_passes", "mc_rate", "mc_alpha", "cover", "masked", "mirrored", "neighbours"):
+        assert getattr(inferers[0], key, None) == getattr(inferers[1], key, None), key
+
+
+@of_every_bundle
 def test_training_and_prediction_prepare_a_case_alike(folder: Path) -> None:
     train, inference = config(folder, "train.json"), config(folder, "inference.json")
     assert train["modalities"] == inference["modalities"]

@@ -185,6 +185,19 @@ def test_other_units_than_millimetres_are_refused(write: Write, volume: np.ndarr
     refused(write(volume, patch={"xyzt_units": unit}), rf"E-GEOM-07(?s:.*)unit {name}")
 
 
+@pytest.mark.parametrize(("factor", "back"), [(0.1, 10), (0.001, 1000), (1000.0, 0.001)])
+@pytest.mark.parametrize("spacing", [(0.75, 0.75, 5.0), (2.0, 2.0, 2.0)])
+def test_a_head_of_centimetres_metres_or_microns_that_pass_for_millimetres_is_refused(
+    write: Write, spacing: tuple[float, ...], factor: float, back: float
+) -> None:
+    values, affine = np.zeros((110, 96, 3), np.int16), np.diag([*spacing, 1.0])
+    assert read_image(write(values, affine=affine)).spacing_mm == spacing
+    refused(
+        write(values, affine=affine @ np.diag([factor, factor, factor, 1])),
+        rf"E-GEOM-07(?s:.*)view(?s:.*)times {back}\)",
+    )
+
+
 def test_an_unknown_unit_is_read_as_millimetres(write: Write, volume: np.ndarray) -> None:
     assert read_image(write(volume, patch={"xyzt_units": 0})).spacing_mm == (1.0, 2.0, 5.0)
 

@@ -74,6 +74,14 @@ def test_training_takes_the_given_maps_and_without_them_the_series() -> None:
     assert torch.equal(network(x), network(marked(x, "series")))
 
 
+def test_a_turned_slice_without_marks_in_its_corners_is_trained_on_all_that_is_there() -> None:
+    network, x = FusionNet(**SMALL).train(), image().unflatten(1, (3, CHANNELS))
+    x[:, :, :, :2] = x[:, :, :, :, -3:] = 0  # as an affine move leaves them
+    for dropped, by_series in (("series", 0.0), ("maps", 1.0)):
+        turned = marked(x.flatten(1, 2), dropped)
+        assert torch.equal(network(turned), network.stages(view(network, turned, by_series)))
+
+
 def test_measured_maps_take_the_place_of_given_ones() -> None:
     network, x = FusionNet(**SMALL).eval(), image()
     swapped = x.clone().reshape(2, 3, CHANNELS, 20, 28)

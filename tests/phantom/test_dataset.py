@@ -7,6 +7,7 @@ import logging
 import os
 import shutil
 from pathlib import Path
+from types import SimpleNamespace
 
 import nibabel
 import numpy as np
@@ -148,14 +149,27 @@ def test_numbers_that_make_no_case_are_refused(numbers: dict[str, int]) -> None:
         make_case(**({"number": 1, "seed": 0} | numbers))
 
 
-def test_a_stop_half_way_leaves_nothing_behind(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    def stop(*_: object, **__: object) -> None:
-        raise KeyboardInterrupt
+@pytest.mark.parametrize("stop", [KeyboardInterrupt, SystemExit], ids=["interrupt", "sigterm"])
+def test_a_stop_half_way_leaves_the_finished_scans_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, stop: type[BaseException]
+) -> None:
+    made: list[int] = []
+    monkeypatch.setattr(filling, "_write_images", lambda scan, names, into, **_: into.mkdir(parents=True))
+    monkeypatch.setattr(filling, "make_patient", lambda index, **_: index)
 
-    monkeypatch.setattr("monai_isles.phantom.folder._write_truth", stop)
-    with pytest.raises(KeyboardInterrupt):
-        make_dataset(tmp_path / "new", cases=1, seed=SEED, series=False, max_slices=2)
-    assert not list(tmp_path.iterdir())
+    def scan(*_: object, **__: object) -> SimpleNamespace:
+        made.append(1)
+        if len(made) == 2:
+            raise stop
+        return SimpleNamespace(truth={})
+
+    monkeypatch.setattr(filling, "scan_slab", scan)
+    wanted = {"cases": 3, "seed": SEED, "series": False, "max_slices": 2}
+    with pytest.raises(stop):
+        make_dataset(tmp_path / "new", **wanted)
+    assert not (tmp_path / "new").exists()
+    make_dataset(tmp_path / "new", **wanted)
+    assert len(made) == 4 and [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
 def test_the_leavings_of_a_killed_run_are_swept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -192,18 +206,21 @@ def test_what_a_killed_run_made_is_kept_and_the_rest_is_made(
     assert made == [1] and [p.name for p in tmp_path.iterdir()] == ["new"]
 
 
-def test_a_lost_cluster_leaves_the_scans_for_the_next_run_and_a_bug_leaves_nothing(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("fault", ["E-COH-04", "E-PHAN-30"])
+@pytest.mark.parametrize("finished", [True, False])
+def test_a_run_that_fails_leaves_its_finished_scans_for_the_next_run(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, finished: bool
 ) -> None:
-    def lost(*_: object, **__: object) -> None:
-        raise IslesError(
-            "E-COH-04", "the connection to the scheduler is lost", where="cluster", found="nothing", fix="repeat"
-        )
+    def lost(aside: Path, *_: object, **__: object) -> None:
+        if finished:
+            (aside / "truth").mkdir()
+            (aside / "truth/case_1.json").touch()
+        raise IslesError(fault, "no more", where="cluster", found="nothing", fix="repeat")
 
     monkeypatch.setattr("monai_isles.phantom.dataset.fill", lost)
-    with pytest.raises(IslesError, match="E-COH-04"):
+    with pytest.raises(IslesError, match=fault):
         make_dataset(tmp_path / "new", cases=1, seed=0)
-    assert [p.name for p in tmp_path.iterdir()] == [f".part-{os.getpid()}-new"]
+    assert [p.name for p in tmp_path.iterdir()] == ([f".part-{os.getpid()}-new"] if finished else [])
 
 
 @pytest.mark.parametrize(

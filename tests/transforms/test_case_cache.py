@@ -14,6 +14,7 @@ from monai.transforms import Compose, Lambdad
 
 from monai_isles.bundle import Bundle
 from monai_isles.data import find_entries
+from monai_isles.io.findings import WARNING, collect_remarks, finding, tell
 from monai_isles.transforms import KeptPreparation
 
 BUNDLE = Path(__file__).parents[2] / "bundles/clerigues"
@@ -130,3 +131,18 @@ def test_other_frame_times_beside_a_series_are_other_content(tmp_path: Path) -> 
     bare = kept.key({"ctp": str(tmp_path / "s.nii.gz")})
     (tmp_path / "s.json").write_text('{"RepetitionTime": 1.5}')
     assert kept.key({"ctp": str(tmp_path / "s.nii.gz")}) != bare
+
+
+def remarked(data: dict) -> dict:
+    tell(finding("E-GEOM-09", WARNING, where=f"{data['case']}: cbf against ct", found="0.3 mm"))
+    return {"case": data["case"]}
+
+
+@pytest.mark.parametrize(("case", "subject"), [("c", "c"), ("case", "case"), ("P1", "P1"), ("12", "2"), ("sub", "b")])
+def test_a_remark_names_the_case_again_whatever_its_name_is(tmp_path: Path, case: str, subject: str) -> None:
+    kept = KeptPreparation(Counted(remarked), cache_dir=tmp_path / "cache")
+    for name, person in ((case, subject), (case, subject), ("other", "b")):
+        with collect_remarks() as remarks:
+            kept({"case": name, "subject": person})
+        assert [remark.where for remark in remarks] == [f"{name}: cbf against ct"]
+    assert Counted.ran == 1

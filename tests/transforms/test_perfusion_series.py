@@ -17,7 +17,7 @@ from monai_isles.io.reader import LoadVerifiedd
 from monai_isles.perfusion import perfusion_maps
 from monai_isles.perfusion.maps import measured_maps
 from monai_isles.perfusion.prepared import prepare_series
-from monai_isles.transforms import PerfusionWindowd, ResampleLiked, SeriesMeasuredd, perfusion_window
+from monai_isles.transforms import PerfusionWindowd, ResampleLiked, SeriesMeasuredd, TemporalMIPd, perfusion_window
 from monai_isles.transforms.intensity import spacing_of
 from monai_isles.transforms.perfusion_series import times_of
 from tests.fixtures.shared import Simulated
@@ -265,3 +265,17 @@ def test_a_series_without_a_bolus_leaves_the_maps_and_a_remark(scan: dict) -> No
     assert out["groups"] == {"ct": "given", "maps": "given", "series": "absent"} and "curves" not in out
     with pytest.raises(IslesError, match="E-PERF-03"):
         SeriesMeasuredd()({"case": "one", "ctp": still["ctp"]})
+
+
+@pytest.mark.parametrize("torn", [20, -1])
+def test_a_torn_frame_is_repaired_and_remarked_by_every_image_made_of_a_series(scan: dict, torn: int) -> None:
+    damaged = scan["ctp"].clone()
+    damaged[torn, :, :120] = 3000
+    makers = {"mip": TemporalMIPd("ctp"), "frames": PerfusionWindowd("ctp", names="frames"), "ct": SeriesMeasuredd()}
+    brain = scan["cbf"][0] > 0
+    for name, make in makers.items():
+        clean = make({"case": "one", "ctp": scan["ctp"]})[name]
+        with collect_remarks() as remarks:
+            made = make({"case": "one", "ctp": damaged})[name]
+        assert (made - clean)[:, brain].abs().mean() < 3  # HU
+        assert [(r.code, r.severity) for r in remarks if "torn" in r.found] == [("E-PERF-11", "warning")]
