@@ -24,7 +24,7 @@ from monai_isles.dicom.header import is_dicom, read_words
 from monai_isles.dicom.read import find_series, read_series
 from monai_isles.errors import IslesError, refused
 from monai_isles.io.clock import UserTimes, sidecar
-from monai_isles.io.findings import collect_remarks, tell
+from monai_isles.io.findings import WARNING, collect_remarks, finding, tell
 from monai_isles.io.grid import corners_apart_mm
 from monai_isles.io.payload import same_but_packed
 from monai_isles.io.read import Image, read_header, read_image
@@ -175,11 +175,15 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
                 results += [(study.name, study) for study in studies_of(place, series)]
             except Exception as error:
                 results.append((place.name, failed_record(error)))
-    names = iter(name_studies([result for _, result in results if isinstance(result, StudyFiles)]))
-    return {
-        next(names) if isinstance(result, StudyFiles) else name or f"study {number}": result
-        for number, (name, result) in enumerate(results, start=1)
-    }
+    names = name_studies([result for _, result in results if isinstance(result, StudyFiles)])
+    left, taken = iter(names), {"", *names}
+    found: dict[str, StudyFiles | Record] = {}
+    for number, (name, result) in enumerate(results, start=1):
+        # a failed one takes no other's name: `case_1` of one data set beside that of another
+        own = f"study {number}" if name in taken else name
+        found[next(left) if isinstance(result, StudyFiles) else own] = result
+        taken.add(own)
+    return found
 
 
 def name_studies(studies: Sequence[StudyFiles]) -> list[str]:
@@ -259,7 +263,7 @@ def _in_folder(path: Path, images: list[Path]) -> StudyFiles | None:
     if len(series) != 1:
         result = f"{len(series)} NIfTI files with time among {len(images)}"
         fault = next(iter(broken.values()), refused("E-SCAN-02", where=str(path), found=result))
-        return StudyFiles("", path, "nifti", path, (), fault=fault)
+        return StudyFiles(_plain_name(path), path, "nifti", path, (), fault=fault)
     others = [item for item in images if item != series[0] and item not in broken]
     plain = next((item for item in others if (key_of(item.name) or ("", ""))[1] == "ct"), None)
     notes = tuple(f"{item.name} was left out: {error.code}: {error.fault}" for item, error in broken.items())
@@ -289,11 +293,23 @@ def _in_data_set(path: Path) -> list[StudyFiles]:
     inside = (_in_folder(folder, [file for file in files if file.parent == folder]) for folder in folders)
     results = [result for result in inside if result is not None]
     if not known:
+        _tell_without_series(path, files, results)
         return results
     results = [result for result in results if result.fault is None and not key_of(result.series.name)]
     found = {_patient(result.series, path) for result in results}
     homes = [{_patient(file, path) for file in scan.files.values()} for scan in scans]
     return [case for case, home in zip(cases, homes, strict=True) if case.fault is None or not home & found] + results
+
+
+def _tell_without_series(path: Path, files: Sequence[Path], results: Sequence[StudyFiles]) -> None:
+    """Remark the patients whose images hold no series in time, beside those that have one."""
+    images = Counter(_patient(file, path) for file in files)
+    for name in {"", *(_patient(result.path / "series", path) for result in results)}:
+        del images[name]
+    if images and results:
+        text = "; ".join(f"{name}: {number} images" for name, number in sorted(images.items())[:8])
+        fault = "a folder of images without a 4D file is left out"
+        tell(finding("E-SCAN-02", WARNING, where=str(path), found=text, fault=fault))
 
 
 def _patient(file: Path, path: Path) -> str:

@@ -307,6 +307,30 @@ def test_a_case_without_its_series_fails_alone(tmp_path: Path) -> None:
     assert found["case_2"].kind == "nifti"
 
 
+def test_a_failed_case_takes_no_other_cases_name(tmp_path: Path) -> None:
+    """``case_1`` of one data set was lost, never measured, where that of the next has no series."""
+    for site in ("north", "south"):
+        isles2018(tmp_path / site / "TRAINING", "case_1", "case_2")
+    next((tmp_path / "south/TRAINING/case_1").glob("*4DPWI*/*")).unlink()
+    for sites in (("north", "south"), ("south", "north")):
+        found = find_studies([tmp_path / site for site in sites])
+        failed = [name for name, one in found.items() if isinstance(one, dict)]
+        assert len(found) == 4 and len(failed) == 1 and failed[0].startswith("study ")
+
+
+def test_patients_whose_images_hold_no_series_are_remarked(tmp_path: Path) -> None:
+    """A series stored as one 3D file for each time was left out without a word, beside patients with a 4D file."""
+    series(tmp_path / "anna" / "perf.nii.gz")
+    for frame in range(3):
+        save(tmp_path / "bert" / f"perf_{frame}.nii.gz", np.full((6, 5, 2), 40.0))
+    series(tmp_path / "carl" / "one.nii.gz")
+    series(tmp_path / "carl" / "two.nii.gz")  # fails under the name of its folder, and needs no remark
+    with collect_remarks() as remarks:
+        found = find_studies([tmp_path])
+    assert list(found) == ["anna", "carl"] and "E-SCAN-02" in found["carl"]["error"]
+    assert [(remark.code, remark.found) for remark in remarks] == [("E-SCAN-02", "bert: 3 images")]
+
+
 def test_folders_with_a_series_of_any_name_are_studies(tmp_path: Path) -> None:
     for person in ("anna", "bert"):
         series(tmp_path / person / "scan 1" / "perf.nii.gz")
