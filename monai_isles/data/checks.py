@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from monai_isles.data.entries import load_entries
 from monai_isles.data.folder import dicom_folders, owners_of
 from monai_isles.data.layouts import DICOM, PLAIN, scan_layout, unused_images
 from monai_isles.data.scans import TESTING, TRAINING, Scan, faults_of, subjects_of
+from monai_isles.data.study import study_places
 from monai_isles.dicom.find import perfusion_series, scan_dicom, studies_without
 from monai_isles.dicom.read import read_series
 from monai_isles.errors import IslesError
@@ -87,7 +88,12 @@ def check_folder(
     Raises: ``E-LIST-01`` when there is no case, and what ``find_layout`` raises.
     """
     folder = Path(folder)
-    layout, scans = scan_layout(folder)
+    try:
+        layout, scans = scan_layout(folder)
+    except IslesError as error:
+        layout, scans = PLAIN, _series_scans(folder) if keys is None and error.code == "E-LIST-01" else []
+        if not scans:
+            raise
     if layout is DICOM:
         about, studies = check_series(folder)
         return [*unused_images(folder, []), *about], studies
@@ -119,6 +125,17 @@ def check_folder(
         about = _scan_findings(scan, keys, weight, seen, every, masked, own_grids)
         findings += [replace(item, case=_title(scan)) for item in about]
     return findings, scans
+
+
+def _series_scans(folder: Path) -> list[Scan]:
+    """Return the studies of NIfTI series of any name, as ``predict-series`` and ``perfusion`` find them."""
+    scans = []
+    with suppress(IslesError):
+        for study in (place for place in study_places(folder) if place.kind == "nifti"):
+            images = {"ctp": str(study.series), "ct": study.plain}
+            files = {key: Path(path) for key, path in images.items() if path and study.fault is None}
+            scans.append(Scan("study", study.name, files, fault=study.fault))
+    return scans if any(scan.files for scan in scans) else []
 
 
 def cases_left_out(findings: Sequence[Finding], scans: Sequence[Scan]) -> dict[str, list[str]]:

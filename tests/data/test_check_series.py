@@ -113,3 +113,20 @@ def test_a_study_without_perfusion_among_others_is_an_error_that_is_listed_once(
     found = check_series(tmp_path / "ward")[0]
     assert [(one.code, one.case) for one in found] == [("E-DCM-31", "study a"), ("E-DCM-03", "study b")]
     assert "leave it out" in found[1].fix and found[1].severity == "error"
+
+
+def test_folders_of_nifti_series_of_any_name_are_checked_as_predict_series_finds_them(tmp_path: Path) -> None:
+    good, torn = tmp_path / "s1/3_Perfusion_20200101.nii", tmp_path / "s2/3_Perfusion_20200101.nii"
+    for path in (good, torn):
+        path.parent.mkdir()
+        image = nibabel.Nifti1Image(np.full((6, 5, 2, 12), 40, np.int16), np.diag([2.0, 2, 5, 1]))
+        image.header["pixdim"][4] = 1.5
+        image.header.set_xyzt_units("mm", "sec")
+        nibabel.save(image, path)
+    torn.write_bytes(torn.read_bytes()[:-10])
+    findings, scans = check_folder(tmp_path)
+    assert [scan.name for scan in scans] == ["s1", "s2"] and scans[0].files == {"ctp": good}
+    errors = {(one.case, one.code) for one in findings if one.severity == "error"}
+    assert {case for case, _ in errors} == {"study s2"} and {code[:6] for _, code in errors} == {"E-FILE"}
+    with pytest.raises(IslesError, match="E-LIST-01"):
+        check_folder(tmp_path, ["cbf"])  # for a bundle of maps they are no cases
