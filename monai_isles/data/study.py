@@ -176,10 +176,9 @@ def find_studies(paths: Sequence[str | Path], *, series: str | None = None) -> d
             except Exception as error:
                 results.append((place.name, failed_record(error)))
     names = name_studies([result for _, result in results if isinstance(result, StudyFiles)])
-    left, taken = iter(names), {"", *names}
+    left, taken = iter(names), {"", *names}  # a failed one takes no other's name, as of another data set
     found: dict[str, StudyFiles | Record] = {}
     for number, (name, result) in enumerate(results, start=1):
-        # a failed one takes no other's name: `case_1` of one data set beside that of another
         own = f"study {number}" if name in taken else name
         found[next(left) if isinstance(result, StudyFiles) else own] = result
         taken.add(own)
@@ -308,8 +307,7 @@ def _tell_without_series(path: Path, files: Sequence[Path], results: Sequence[St
         del images[name]
     if images and results:
         text = "; ".join(f"{name}: {number} images" for name, number in sorted(images.items())[:8])
-        fault = "a folder of images without a 4D file is left out"
-        tell(finding("E-SCAN-02", WARNING, where=str(path), found=text, fault=fault))
+        tell(finding("E-SCAN-02", WARNING, where=str(path), found=text, fault="images without a 4D file are left out"))
 
 
 def _patient(file: Path, path: Path) -> str:
@@ -367,8 +365,7 @@ def _dicom_study(
     own = {item.study_uid for item in results for file in item.files if place in file.parents}
     if files and (_names_patient(name, files[0]) or (mixed and len(own) > 1)):
         name = "study_" + hashlib.sha256(dynamic[0].uid.encode()).hexdigest()[:10]
-    simulated = bool(dynamic) and dynamic[0].description.startswith("SIMULATED")
-    uid = plain.uid if plain else None
+    simulated, uid = bool(dynamic) and dynamic[0].description.startswith("SIMULATED"), plain.uid if plain else None
     return StudyFiles(name, place, "dicom", path, tuple(sorted(files)), uid, simulated, series, notes)
 
 

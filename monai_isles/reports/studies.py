@@ -52,15 +52,16 @@ COLUMNS = tuple(Column(measured=row.pop("measured") == "yes", **row) for row in 
 def publish_studies(
     out: Path, record: Mapping[str, Any], references: Sequence[str] = (), *, wanted: bool = True
 ) -> list[Path]:
-    """Write table, page and methods text of a run, failed studies with their reason; Parquet where pandas can.
+    """Write table, page and methods text of a run unless every study failed; Parquet where pandas can.
 
-    Where none are ``wanted`` those of a former run are deleted: they may be of other settings.
+    Those of a former run are deleted where none are made or ``wanted``: they are of other settings.
     """
+    cases = record["cases"]
+    wanted &= any(case["outcome"] != "failed" for case in cases.values())
     for name in (PARQUET,) if wanted else (TABLE, PARQUET, PAGE, METHODS):
         (out / name).unlink(missing_ok=True)
     if not wanted:
         return []
-    cases = record["cases"]
     results = {
         name: read_record(out / name / "result.json") if case["outcome"] != "failed" else {}
         for name, case in cases.items()

@@ -85,7 +85,6 @@ def predict(
     ``entropy``, ``bids``, ``report``: also write ``entropy.nii.gz``, a BIDS derivative tree, the pages. A tree that is
     there is kept up to date.
     """
-    bids = bids or (out / outputs.DERIVATIVES).is_dir()
     config = bundle.config("inference")
     changes = choices.changes(config.get(), bundle)
     entries, left = found_entries(find, bundle, strict=strict)
@@ -101,7 +100,7 @@ def predict(
             settle_entropy(out / name, records[name], wanted=entropy)
             if report and records[name]["outcome"] == "done before":
                 records[name] = attempt(partial(_draw_page, out), Task(name, entry), strict=strict)
-        if bids:
+        if bids or (out / outputs.DERIVATIVES).is_dir():
             done = [entry for entry in entries if records[str(entry["case"])]["outcome"] != "failed"]
             outputs.publish_bids(out, done)
         record = prediction_record("prediction", predictor, records | left)
