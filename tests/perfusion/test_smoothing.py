@@ -6,7 +6,7 @@ import torch
 from scipy import ndimage
 
 from monai_isles.perfusion import smooth_in_plane
-from monai_isles.perfusion.masks import smooth_slices
+from monai_isles.perfusion.masks import smooth_slices, smoothing_matrix
 
 
 def test_equals_scipys_gaussian_far_from_the_edge() -> None:
@@ -35,3 +35,8 @@ def test_slices_first_and_cut_kernels_give_the_same(fwhm_mm: float) -> None:
         images.permute(0, 3, 1, 2), mask.permute(2, 0, 1), fwhm_mm=fwhm_mm, spacing_mm=(0.9, 1.1)
     ).permute(0, 2, 3, 1)
     assert torch.allclose(fast, slow, atol=1e-4)
+
+
+def test_kernels_hold_no_subnormal_numbers_which_slow_products_down() -> None:
+    kernel = smoothing_matrix(512, 3.0, 0.45)
+    assert kernel[kernel > 0].min() > torch.finfo(torch.float32).tiny
